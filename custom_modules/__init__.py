@@ -1,0 +1,1 @@
+"""Modules for speaker embeddings, wired together in HyperPyYAML files."""
