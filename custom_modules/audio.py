@@ -1,0 +1,74 @@
+"""Read audio files, whole or in part, at one sample rate and channel."""
+
+from pathlib import Path
+
+import soundfile
+import torch
+import torchaudio
+from torch import Tensor
+
+
+def read_audio(
+    path: str | Path,
+    sample_rate: int,
+    start: int = 0,
+    num_samples: int | None = None,
+) -> Tensor:
+    """Read a segment by seeking: nothing before it is decoded.
+
+    Channels are averaged; another sample rate is converted as SpeechBrain's
+    `AudioNormalizer` does.
+
+    Arguments
+    ---------
+    path : str | Path
+        Any file that libsndfile reads (WAV, FLAC, …).
+    sample_rate : int
+        Hz of the result.
+    start : int
+        First sample of the segment, counted at `sample_rate`.
+    num_samples : int | None
+        Samples of the segment, at `sample_rate`; None reads to the end.
+
+    Returns
+    -------
+    wav : Tensor
+        float32 (samples,), in [-1, 1] for integer formats.
+
+    Raises
+    ------
+    ValueError
+        Names the file: unreadable, shorter than the segment, not finite.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "ramp.wav"
+    >>> soundfile.write(path, [0.0, 0.25, 0.5, 0.75], 16000)
+    >>> read_audio(path, 16000, start=1, num_samples=2)
+    tensor([0.2500, 0.5000])
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            first = start * rate // sample_rate
+            wanted = file.frames - first
+            if num_samples is not None:
+                # One more than needed: resampling rounds up.
+                wanted = -(-num_samples * rate // sample_rate)
+            file.seek(first)
+            samples = file.read(wanted, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from error
+    if len(samples) < wanted or wanted < 1:
+        raise ValueError(
+            f"{path}: has no {wanted} samples from {first} on; it is shorter "
+            "than its header or its manifest says: replace the file, then "
+            "prepare the data anew"
+        )
+    wav = torch.from_numpy(samples).mean(dim=1)
+    if not wav.isfinite().all():
+        raise ValueError(f"{path}: has NaN or infinite samples: replace it")
+    if rate != sample_rate:
+        wav = torchaudio.functional.resample(wav, rate, sample_rate)
+        wav = wav[:num_samples]
+    return wav

@@ -1,0 +1,188 @@
+"""Checkpoints that are whole or not there, and the random state in them."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from speechbrain.utils.checkpoints import (
+    Checkpoint,
+    Checkpointer,
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from speechbrain.utils.distributed import if_main_process
+from torch import nn
+
+PARTIAL = "partial-"
+
+
+class AtomicCheckpointer(Checkpointer):
+    """SpeechBrain's checkpointer, writing to a temporary name first.
+
+    SpeechBrain writes a checkpoint's `CKPT.yaml` before anything else, so a
+    folder left by an interrupted save looks complete. Here a folder gets its
+    name when all of it is written.
+
+    Example
+    -------
+    >>> layer = nn.Linear(2, 2)
+    >>> folder = getfixture("tmp_path")
+    >>> checkpointer = AtomicCheckpointer(folder, {"layer": layer})
+    >>> checkpoint = checkpointer.save_checkpoint()
+    >>> [path.name[:5] for path in folder.iterdir()]
+    ['CKPT+']
+    >>> checkpointer.recover_if_possible().path == checkpoint.path
+    True
+    """
+
+    def _new_checkpoint_dirpath(self) -> Path:
+        path = super()._new_checkpoint_dirpath()
+        return path.with_name(PARTIAL + path.name)
+
+    def _custom_checkpoint_dirpath(self, name: str) -> Path:
+        path = super()._custom_checkpoint_dirpath(name)
+        return path.with_name(PARTIAL + path.name)
+
+    def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
+        """Save as SpeechBrain does, then give the folder its name."""
+        if if_main_process():
+            for leftover in self.checkpoints_dir.glob(PARTIAL + "*"):
+                shutil.rmtree(leftover)
+        partial = super().save_checkpoint(*args, **kwargs)
+        if partial is None:  # not the main process
+            return None
+        path = partial.path.with_name(partial.path.name.removeprefix(PARTIAL))
+        partial.path.rename(path)
+        paramfiles = {
+            key: path / file.name for key, file in partial.paramfiles.items()
+        }
+        return Checkpoint(path, partial.meta, paramfiles)
+
+    def check_modules(self) -> None:
+        """Compare the last checkpoint's parameters with the modules.
+
+        Before a training touches anything: names and shapes of all
+        recoverables that are modules.
+
+        Raises
+        ------
+        ValueError
+            Where the checkpoint belongs to another architecture.
+        """
+        checkpoint = self.find_checkpoint()
+        if checkpoint is None:
+            return
+        for name, module in self.recoverables.items():
+            if not isinstance(module, nn.Module):
+                continue
+            path = checkpoint.paramfiles[name]
+            saved = torch.load(path, map_location="meta", weights_only=True)
+            shapes = {key: value.shape for key, value in saved.items()}
+            expected = {k: v.shape for k, v in module.state_dict().items()}
+            keys = shapes.keys() | expected.keys()
+            wrong = [k for k in keys if shapes.get(k) != expected.get(k)]
+            if wrong:
+                key = min(wrong)
+                raise ValueError(
+                    f"{path} is of another architecture: {len(wrong)} "
+                    f"parameters differ, {key} is {shapes.get(key)} there and "
+                    f"{expected.get(key)} here. Use the settings it was "
+                    "trained with, or another output_folder"
+                )
+
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Load, or say which checkpoint does not fit and what to do.
+
+        Arguments
+        ---------
+        checkpoint : Checkpoint
+            The checkpoint.
+
+        Raises
+        ------
+        ValueError
+            Where the checkpoint belongs to another architecture.
+        """
+        try:
+            super().load_checkpoint(checkpoint)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(
+                f"{checkpoint.path} does not fit this model ({reason}): use "
+                "the settings it was trained with, or another output_folder"
+            ) from error
+
+
+@register_checkpoint_hooks
+class RandomState:
+    """torch's random state as a recoverable: what is left to chance here.
+
+    Crops and augmentation are functions of seed, epoch and utterance; dropout
+    draws from torch's generators.
+
+    Example
+    -------
+    >>> state, path = RandomState(), getfixture("tmp_path") / "state"
+    >>> state.save(path)
+    >>> first = torch.rand(3)
+    >>> state.load(path, end_of_epoch=True)
+    >>> bool((torch.rand(3) == first).all())
+    True
+    """
+
+    @mark_as_saver
+    def save(self, path: str) -> None:
+        """Write the state of the CPU's and of every GPU's generator."""
+        states = {
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all(),
+        }
+        torch.save(states, path)
+
+    @mark_as_loader
+    def load(self, path: str, end_of_epoch: bool) -> None:
+        """Restore the state; GPUs only where there are as many as saved."""
+        del end_of_epoch  # the same within an epoch and at its end
+        states = torch.load(path, map_location="cpu", weights_only=True)
+        torch.set_rng_state(states["cpu"])
+        if len(states["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def load_strictly(module: nn.Module, path: str) -> None:
+    """Load parameters for inference, all of them or none.
+
+    A hook for SpeechBrain's `Pretrainer`, whose own only warns where names do
+    not match.
+
+    Arguments
+    ---------
+    module : nn.Module
+        The model.
+    path : str
+        A state dict written by `torch.save`; nothing else is unpickled.
+
+    Raises
+    ------
+    ValueError
+        Where the file is no state dict or that of another architecture.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "model.ckpt"
+    >>> torch.save(nn.Linear(2, 3).state_dict(), path)
+    >>> load_strictly(nn.Linear(2, 3), path)
+    >>> load_strictly(nn.Linear(2, 4), path)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: ...model.ckpt does not fit the model that ...
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        module.load_state_dict(state)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{path} does not fit the model that the YAML file beside it "
+            f"describes ({reason}): copy both from one training"
+        ) from error

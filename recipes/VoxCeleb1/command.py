@@ -1,0 +1,119 @@
+"""What the commands share: strict arguments, one-line errors."""
+
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import speechbrain as sb
+import yaml
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.utils.run_opts import RunOptions
+
+logger = logging.getLogger(__name__)
+
+USER_ERROR = 2  # exit status
+
+
+class Experiment(NamedTuple):
+    """What a command line asks for.
+
+    Arguments
+    ---------
+    hparams_file : str
+        The YAML file.
+    run_opts : RunOptions
+        SpeechBrain's own options (device, precision, …).
+    overrides : str
+        The other options, as YAML.
+    hparams : dict
+        The YAML file, overridden and loaded.
+    """
+
+    hparams_file: str
+    run_opts: RunOptions
+    overrides: str
+    hparams: dict
+
+
+def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
+    """Parse a command line and load its YAML file, strictly.
+
+    Arguments
+    ---------
+    argv : list[str]
+        Arguments: YAML file, SpeechBrain's options, `--key=value` overrides.
+    keys : Iterable[str]
+        The keys that the command reads: all must be in the YAML file.
+
+    Returns
+    -------
+    experiment : Experiment
+        Ready to use.
+
+    Raises
+    ------
+    ValueError
+        Names the file and the key: no such file, a key that is missing or
+        misspelt, an override of an unknown key or of a whole section.
+    """
+    refuse_several_ranks()
+    hparams_file, run_opts, overrides = sb.parse_arguments(argv)
+    if not Path(hparams_file).is_file():
+        raise ValueError(
+            f"{Path(hparams_file).absolute()}: there is no such YAML file"
+        )
+    # HyperPyYAML's own tags, such as !ref, are of no interest here.
+    tagless = yaml.SafeLoader
+    tagless.add_multi_constructor("!", lambda loader, tag, node: node.value)
+    given = yaml.load(overrides or "{}", Loader=tagless) or {}
+    for key, value in given.items():
+        if isinstance(value, dict):
+            raise ValueError(
+                f"--{key}: override scalars, not a section: HyperPyYAML would "
+                "merge it into the old one without checking its keys"
+            )
+    try:
+        with open(hparams_file, encoding="utf-8") as file:
+            hparams = load_hyperpyyaml(file, overrides)
+    except Exception as error:  # whatever a YAML file's objects may raise
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{hparams_file}: cannot be loaded with overrides {given}: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
+    for key in keys:
+        if key not in hparams:
+            similar = difflib.get_close_matches(key, hparams)
+            hint = f"; is {similar[0]!r} a misspelling?" if similar else ""
+            raise ValueError(f"{hparams_file}: key {key!r} is missing{hint}")
+    return Experiment(hparams_file, run_opts, overrides, hparams)
+
+
+def refuse_several_ranks() -> None:
+    """More than one process would train different models side by side."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "this version trains and verifies in one process: start it with "
+            "python, not with torchrun on several"
+        )
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Run a command; turn a user's error into one line and exit status 2.
+
+    The traceback goes to the log file, if there is one already.
+    """
+    try:
+        main(sys.argv[1:])
+    except (ValueError, FileNotFoundError) as error:
+        logger.debug("The error below came from here:", exc_info=True)
+        sys.exit(_report(error))
+
+
+def _report(error: Exception) -> int:
+    sys.stderr.write(f"error: {error}\n")
+    return USER_ERROR

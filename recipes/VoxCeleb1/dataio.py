@@ -1,0 +1,280 @@
+"""Manifest row to tensors, for training and for evaluation.
+
+Training reads random crops by seeking, evaluation whole utterances sorted by
+length. What is random depends on seed, epoch and utterance alone.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from audio_files import find_audio
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataio import load_data_csv
+from speechbrain.dataio.dataloader import SaveableDataLoader
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.dataio.encoder import CategoricalEncoder
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from custom_modules.audio import read_audio
+from custom_modules.augmentation import AugmentationSource, utterance_generator
+
+
+class EpochDataset(DynamicItemDataset):
+    """SpeechBrain's dataset, indexed by (epoch, index).
+
+    The samplers of `custom_modules.samplers` give such pairs; pipelines may
+    take the item "epoch".
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pipeline.add_static_keys(["epoch"])
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        epoch, index = key
+        data_id = self.data_ids[index]
+        row = {"id": data_id, "epoch": epoch, **self.data[data_id]}
+        return self.pipeline.compute_outputs(row)
+
+
+def random_crop(
+    path: str,
+    duration: float,
+    sentence_len: float,
+    sample_rate: int,
+    generator: np.random.Generator,
+) -> Tensor:
+    """Read a random crop by seeking.
+
+    An utterance shorter than the crop is read whole and repeated to length,
+    as in MFCon's published code.
+
+    Arguments
+    ---------
+    path : str
+        Audio file.
+    duration, sentence_len : float
+        Of the file and of the crop, in s.
+    sample_rate : int
+        Hz of the result.
+    generator : np.random.Generator
+        Draws where the crop starts.
+
+    Returns
+    -------
+    wav : Tensor
+        (sentence_len · sample_rate,).
+    """
+    num_samples = round(sentence_len * sample_rate)
+    available = int(duration * sample_rate)
+    if available > num_samples:
+        start = int(generator.integers(available - num_samples + 1))
+        return read_audio(path, sample_rate, start, num_samples)
+    wav = read_audio(path, sample_rate)
+    return wav.repeat(-(-num_samples // len(wav)))[:num_samples]
+
+
+def make_train_dataset(
+    manifest: Path,
+    data_folder: Path,
+    sentence_len: float,
+    sample_rate: int,
+    seed: int,
+    augmentation: AugmentationSource | None,
+) -> tuple[EpochDataset, CategoricalEncoder]:
+    """Crops, labels and the draws of their augmentation.
+
+    Arguments
+    ---------
+    manifest : Path
+        CSV of `voxceleb1_prepare`.
+    data_folder : Path
+        What `$data_root` stands for.
+    sentence_len : float
+        Crop in s.
+    sample_rate : int
+        Hz.
+    seed : int
+        Of the crops.
+    augmentation : AugmentationSource | None
+        Draws noise or a room for each crop; None: no augmentation.
+
+    Returns
+    -------
+    dataset : EpochDataset
+        Items id, sig (samples,), spk_id_encoded (1,) and, with augmentation,
+        material (samples,), snr (1,), is_noise (1,).
+    encoder : CategoricalEncoder
+        Speaker → label, in the order of the speakers' sorted names.
+    """
+    dataset = EpochDataset.from_csv(
+        manifest, replacements={"data_root": data_folder}
+    )
+    encoder = CategoricalEncoder()
+    speakers = {row["spk_id"] for row in dataset.data.values()}
+    encoder.update_from_iterable(sorted(speakers))
+    encoder.expect_len(len(speakers))
+    num_samples = round(sentence_len * sample_rate)
+
+    def crop(utt_id: str, epoch: int, wav: str, duration: str) -> Tensor:
+        generator = utterance_generator(seed, epoch, utt_id, "crop")
+        return random_crop(
+            wav, float(duration), sentence_len, sample_rate, generator
+        )
+
+    def encode(spk_id: str) -> Tensor:
+        return torch.tensor([encoder.encode_label(spk_id)])
+
+    dataset.add_dynamic_item(crop, ["id", "epoch", "wav", "duration"], "sig")
+    dataset.add_dynamic_item(encode, ["spk_id"], "spk_id_encoded")
+    keys = ["id", "sig", "spk_id_encoded"]
+    if augmentation is not None:
+
+        def draw(utt_id: str, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+            draw = augmentation.draw(utt_id, epoch, num_samples)
+            snr = torch.tensor([draw.snr], dtype=torch.float32)
+            return draw.material, snr, torch.tensor([draw.is_noise])
+
+        items = ["material", "snr", "is_noise"]
+        dataset.add_dynamic_item(draw, ["id", "epoch"], items)
+        keys += items
+    dataset.set_output_keys(keys)
+    return dataset, encoder
+
+
+def make_train_loader(
+    dataset: EpochDataset, sampler: Sampler, num_workers: int
+) -> SaveableDataLoader:
+    """Loader of whole batches, with a generator of its own.
+
+    Without one, making the iterator would draw from torch's global state, and
+    a resumed training would differ from an uninterrupted one.
+    """
+    return SaveableDataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=PaddedBatch,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
+    )
+
+
+def make_evaluation_loader(
+    utterances: dict[str, Path],
+    durations: dict[str, float],
+    batch_size: int,
+    sample_rate: int,
+    num_workers: int,
+) -> DataLoader:
+    """Whole utterances, each once, the longest batch first.
+
+    Sorting by length keeps padding small; the longest first, an utterance too
+    long for the memory is found at once.
+
+    Arguments
+    ---------
+    utterances : dict[str, Path]
+        File of each utterance.
+    durations : dict[str, float]
+        Length of each in s, for sorting.
+    batch_size : int
+        Utterances of a batch.
+    sample_rate : int
+        Hz.
+    num_workers : int
+        Processes that read.
+
+    Returns
+    -------
+    loader : DataLoader
+        Batches with id and sig (batch, samples).
+    """
+    rows = {utt_id: {"wav": str(path)} for utt_id, path in utterances.items()}
+    dataset = DynamicItemDataset(rows)
+
+    def read(wav: str) -> Tensor:
+        return read_audio(wav, sample_rate)
+
+    dataset.add_dynamic_item(read, ["wav"], "sig")
+    dataset.set_output_keys(["id", "sig"])
+    order = sorted(
+        range(len(dataset)),
+        key=lambda i: (-durations[dataset.data_ids[i]], dataset.data_ids[i]),
+    )
+    batches = [
+        order[start : start + batch_size]
+        for start in range(0, len(order), batch_size)
+    ]
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=PaddedBatch,
+        generator=torch.Generator(),
+    )
+
+
+def read_manifest(
+    manifest: Path, data_folder: Path
+) -> tuple[dict[str, Path], dict[str, float]]:
+    """Files and durations of a manifest, for `make_evaluation_loader`.
+
+    Arguments
+    ---------
+    manifest : Path
+        CSV of `voxceleb1_prepare`.
+    data_folder : Path
+        What `$data_root` stands for.
+
+    Returns
+    -------
+    utterances : dict[str, Path]
+        File of each utterance.
+    durations : dict[str, float]
+        Length of each in s.
+    """
+    rows = load_data_csv(manifest, replacements={"data_root": data_folder})
+    utterances = {utt_id: Path(row["wav"]) for utt_id, row in rows.items()}
+    durations = {utt_id: row["duration"] for utt_id, row in rows.items()}
+    return utterances, durations
+
+
+def find_noises(folder: str | Path) -> list[Path]:
+    """Recordings of noise: MUSAN's folder, or any folder of audio."""
+    return _find_required(
+        folder, "noise_folder", "MUSAN (https://www.openslr.org/17)"
+    )
+
+
+def find_rirs(folder: str | Path) -> list[Path]:
+    """Room impulse responses: RIRS_NOISES' folder, or any folder of audio.
+
+    RIRS_NOISES also holds noises: its `pointsource_noises` and what has
+    "noise" in its name are left out.
+    """
+    folder = Path(folder)
+    files = _find_required(
+        folder, "rir_folder", "RIRS_NOISES (https://www.openslr.org/28)"
+    )
+    if not any(folder.glob("**/simulated_rirs")):
+        return files
+    relative = {path: path.relative_to(folder) for path in files}
+    return [
+        path
+        for path, below in relative.items()
+        if "pointsource_noises" not in below.parts and "noise" not in path.name
+    ]
+
+
+def _find_required(folder: str | Path, key: str, source: str) -> list[Path]:
+    folder = Path(folder).absolute()
+    files = find_audio(folder) if folder.is_dir() else []
+    if not files:
+        raise ValueError(
+            f"{folder}: no audio files. Get {source} and say where it is with "
+            f"--{key}=FOLDER, or train without by --{key}=null"
+        )
+    return files

@@ -1,0 +1,131 @@
+"""Waveforms to embeddings, for validation and for verification."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.inference.speaker import SpeakerRecognition
+from speechbrain.utils.run_opts import RunOptions
+from torch import Tensor, nn
+
+from custom_modules.lengths import feature_lengths
+from custom_modules.scoring import Trials, cosine_scores, index_utterances
+
+
+def load_model(
+    folder: str | Path, hparams_file: str, run_opts: RunOptions | None = None
+) -> tuple[SpeakerRecognition, dict]:
+    """Load a model folder by SpeechBrain's inference.
+
+    Arguments
+    ---------
+    folder : str | Path
+        What training wrote to its `model_folder`.
+    hparams_file : str
+        The YAML file in it.
+    run_opts : RunOptions | None
+        SpeechBrain's options, such as the device.
+
+    Returns
+    -------
+    model : SpeakerRecognition
+        Ready for `verify_files`.
+    training : dict
+        Its training.json: the speakers trained on, and what was trained how.
+
+    Raises
+    ------
+    ValueError
+        Says which file is missing or does not fit.
+    """
+    folder = Path(folder).absolute()
+    for name in (hparams_file, "training.json"):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{folder / name} is missing: give the model folder that "
+                "training wrote, by --model_folder=FOLDER"
+            )
+    training = json.loads((folder / "training.json").read_text("utf-8"))
+    model = SpeakerRecognition.from_hparams(
+        source=str(folder),
+        hparams_file=hparams_file,
+        savedir=None,
+        run_opts=run_opts,
+    )
+    return model, training
+
+
+def embed_batch(
+    batch: PaddedBatch, modules: nn.ModuleDict | dict[str, nn.Module]
+) -> dict[str, Tensor]:
+    """Embed whole utterances, padded to the longest.
+
+    Arguments
+    ---------
+    batch : PaddedBatch
+        With id and sig (batch, samples).
+    modules : nn.ModuleDict | dict[str, nn.Module]
+        compute_features, mean_var_norm and embedding_model, as in SpeechBrain's
+        inference.
+
+    Returns
+    -------
+    embeddings : dict[str, Tensor]
+        (emb_dim,) on the CPU, of each id.
+
+    Raises
+    ------
+    ValueError
+        Names the utterances whose embedding is not finite.
+    """
+    wavs, lens = batch.sig
+    hop_length = modules["compute_features"].compute_STFT.hop_length
+    lengths = feature_lengths(lens, wavs, hop_length)
+    feats = modules["compute_features"](wavs)
+    feats = modules["mean_var_norm"](feats, lengths)
+    embeddings = modules["embedding_model"](feats, lengths).squeeze(1)
+    embeddings = embeddings.float().cpu()
+    finite = embeddings.isfinite().all(dim=1).tolist()
+    wrong = [i for i, ok in zip(batch.id, finite, strict=True) if not ok]
+    if wrong:
+        raise ValueError(
+            f"the embeddings of {', '.join(wrong)} are not finite: listen to "
+            "these files, and look at the training log for a loss of NaN"
+        )
+    return dict(zip(batch.id, embeddings, strict=True))
+
+
+@torch.no_grad()
+def embed_utterances(
+    loader: Iterable[PaddedBatch],
+    modules: nn.ModuleDict | dict[str, nn.Module],
+    device: str,
+) -> dict[str, Tensor]:
+    """Embed all batches of a loader; the modules are in evaluation mode."""
+    embeddings = {}
+    for batch in loader:
+        embeddings |= embed_batch(batch.to(device), modules)
+    return embeddings
+
+
+def score_trials(trials: Trials, embeddings: dict[str, Tensor]) -> np.ndarray:
+    """Cosine scores of trials, as one matrix operation.
+
+    Arguments
+    ---------
+    trials : Trials
+        Of utterances that all have an embedding.
+    embeddings : dict[str, Tensor]
+        (emb_dim,) of each utterance.
+
+    Returns
+    -------
+    scores : np.ndarray
+        (trials,) in [-1, 1].
+    """
+    index = index_utterances(trials)
+    matrix = torch.stack([embeddings[utt_id] for utt_id in index.utt_ids])
+    return cosine_scores(matrix, index.enrol, index.test)

@@ -1,0 +1,117 @@
+"""What a list of scored trials says, as JSON and as a few lines of text."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from custom_modules.metrics import equal_error_rate, min_dcf, speaker_bootstrap
+from custom_modules.scoring import Trials, speaker_id
+
+P_TARGETS = (0.01, 0.001)
+
+
+def make_report(
+    trials: Trials,
+    scores: np.ndarray,
+    num_resamples: int,
+    seed: int,
+    origin: dict,
+) -> dict:
+    """Measure scored trials.
+
+    Arguments
+    ---------
+    trials : Trials
+        The trials.
+    scores : np.ndarray
+        (trials,), a larger one says "same speaker".
+    num_resamples : int
+        Of the bootstrap over speakers.
+    seed : int
+        Of the bootstrap.
+    origin : dict
+        Where the scores come from; goes into the report as it is.
+
+    Returns
+    -------
+    report : dict
+        eer_percent, its 95 % interval over speakers and threshold, normalised
+        min_dcf at p_target of 0.01 and 0.001 with thresholds, numbers of
+        trials and speakers, origin, commit; ready for JSON.
+    """
+    enrol = [speaker_id(name) for name in trials.enrol]
+    test = [speaker_id(name) for name in trials.test]
+    eer, threshold = equal_error_rate(scores, trials.is_target)
+    low, high = speaker_bootstrap(
+        scores,
+        trials.is_target,
+        enrol,
+        test,
+        equal_error_rate,
+        num_resamples,
+        seed,
+    )
+    report = {
+        "eer_percent": round(100 * float(eer), 4),
+        "eer_interval_percent": [round(100 * float(x), 4) for x in (low, high)],
+        "eer_threshold": float(threshold),
+    }
+    for p_target in P_TARGETS:
+        cost, threshold = min_dcf(scores, trials.is_target, p_target=p_target)
+        report[f"min_dcf_{p_target}"] = round(float(cost), 4)
+        report[f"min_dcf_{p_target}_threshold"] = float(threshold)
+    return {
+        **report,
+        "num_trials": len(scores),
+        "num_target_trials": int(np.sum(trials.is_target)),
+        "num_speakers": len({*enrol, *test}),
+        "seed": seed,
+        "num_resamples": num_resamples,
+        **origin,
+        "commit": git_commit(),
+    }
+
+
+def summarise(report: dict) -> str:
+    """Two or three lines for people."""
+    low, high = report["eer_interval_percent"]
+    costs = ", ".join(
+        f"minDCF({p}) {report[f'min_dcf_{p}']:.3f}" for p in P_TARGETS
+    )
+    lines = [
+        f"{report['num_trials']} trials ({report['num_target_trials']} target) "
+        f"of {report['num_utterances']} utterances, {report['trials']}",
+        f"EER {report['eer_percent']:.2f} % (95 % over speakers: {low:.2f} to "
+        f"{high:.2f} %), {costs}",
+    ]
+    if report["num_speakers_trained_on"]:
+        lines.append(
+            f"NOT A FAIR TEST: {report['num_speakers_trained_on']} of "
+            f"{report['num_speakers']} speakers were trained on"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON, whole or not at all."""
+    partial_path = path.with_name(path.name + ".partial")
+    partial_path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    os.replace(partial_path, path)
+
+
+def git_commit() -> str | None:
+    """Commit of the recipe, "-dirty" behind it if changed; None without git."""
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:  # git is not installed
+        return None
+    return result.stdout.strip() or None

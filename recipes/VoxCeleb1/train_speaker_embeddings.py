@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Train speaker embeddings on VoxCeleb1.
+
+usage: python train_speaker_embeddings.py hparams/mfcon.yaml [--key=value …]
+"""
+
+import logging
+
+import speechbrain as sb
+from command import load_experiment, run
+from dataio import (
+    find_noises,
+    find_rirs,
+    make_evaluation_loader,
+    make_train_dataset,
+    make_train_loader,
+    read_manifest,
+)
+from export import export_model
+from report import git_commit
+from speaker_brain import SpeakerBrain
+from voxceleb1_prepare import prepare_voxceleb1
+
+from custom_modules.scoring import read_trials
+
+logger = logging.getLogger(__name__)
+
+KEYS = [
+    "seed",
+    "data_folder",
+    "noise_folder",
+    "rir_folder",
+    "output_folder",
+    "save_folder",
+    "model_folder",
+    "sample_rate",
+    "trials",
+    "num_dev_speakers",
+    "num_dev_trials",
+    "sentence_len",
+    "num_workers",
+    "batch_size",
+    "eval_batch_size",
+    "margin",
+    "model",
+    "modules",
+    "classifier",
+    "noise_or_reverb",
+    "wav_augment",
+    "augmentation_source",
+    "sampler",
+    "objective",
+    "opt_class",
+    "schedule",
+    "epoch_counter",
+    "train_logger",
+    "checkpointer",
+]
+
+
+def main(argv: list[str]) -> None:
+    """Prepare, train, export: in this order."""
+    hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
+    manifests = prepare_voxceleb1(
+        hparams["data_folder"],
+        hparams["save_folder"],
+        trials=hparams["trials"],
+        num_dev_speakers=hparams["num_dev_speakers"],
+        num_dev_trials=hparams["num_dev_trials"],
+        sample_rate=hparams["sample_rate"],
+        seed=hparams["seed"],
+    )
+    noise_folder, rir_folder = hparams["noise_folder"], hparams["rir_folder"]
+    augmentation = None
+    if noise_folder or rir_folder:
+        augmentation = hparams["augmentation_source"](
+            find_noises(noise_folder) if noise_folder else [],
+            find_rirs(rir_folder) if rir_folder else [],
+        )
+    train_set, speakers = make_train_dataset(
+        manifests.train_csv,
+        hparams["data_folder"],
+        hparams["sentence_len"],
+        hparams["sample_rate"],
+        hparams["seed"],
+        augmentation,
+    )
+    sampler = hparams["sampler"](len(train_set))
+    train_loader = make_train_loader(train_set, sampler, hparams["num_workers"])
+    dev_trials = dev_loader = None
+    if manifests.dev_csv is not None:
+        dev_trials = read_trials(manifests.dev_trials)
+        dev_loader = make_evaluation_loader(
+            *read_manifest(manifests.dev_csv, hparams["data_folder"]),
+            hparams["eval_batch_size"],
+            hparams["sample_rate"],
+            hparams["num_workers"],
+        )
+
+    modules = hparams["modules"]
+    modules["classifier"] = hparams["classifier"](out_neurons=len(speakers))
+    checkpointer = hparams["checkpointer"]
+    checkpointer.add_recoverable("classifier", modules["classifier"])
+    checkpointer.add_recoverable("dataloader-TRAIN", train_loader)
+    checkpointer.check_modules()
+
+    sb.create_experiment_directory(
+        hparams["output_folder"], hparams_file, overrides
+    )
+    copies = "no" if augmentation is None else str(hparams["batch_size"])
+    logger.info(
+        f"{len(train_set)} utterances of {len(speakers)} speakers; each batch "
+        f"holds {hparams['batch_size']} of them and {copies} augmented copies"
+    )
+    brain = SpeakerBrain(
+        modules, hparams["opt_class"], hparams, run_opts, checkpointer
+    )
+    brain.steps_per_epoch = len(sampler)
+    brain.train_sampler = sampler
+    brain.dev_trials = dev_trials
+    brain.fit(hparams["epoch_counter"], train_loader, dev_loader)
+
+    # The best on the development trials; without them, the last.
+    key = "eer" if dev_trials else None
+    best = checkpointer.recover_if_possible(min_key=key)
+    export_model(
+        hparams_file,
+        overrides,
+        hparams["model"]["embedding_model"],
+        best.meta.get("threshold", 0.0),
+        {
+            "speakers": sorted(speakers.lab2ind),
+            "hparams_file": hparams_file,
+            "overrides": overrides,
+            "seed": hparams["seed"],
+            "epoch": best.meta["epoch"],
+            "dev_eer": best.meta.get("eer"),
+            "dev_min_dcf": best.meta.get("min_dcf"),
+            "commit": git_commit(),
+        },
+        hparams["model_folder"],
+    )
+    logger.info(
+        f"Epoch {best.meta['epoch']} is in {hparams['model_folder']}. Verify "
+        f"with: python verify.py hparams/verify.yaml "
+        f"--model_folder={hparams['model_folder']}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,516 @@
+"""VoxCeleb1 as a folder of audio files -> CSV manifests for SpeechBrain.
+
+Three sets of speakers, none of them in two: those of the trial list (the
+test set), the development speakers held out of the rest, and the training
+speakers. The order of the file system has no influence on any of them.
+"""
+
+import contextlib
+import csv
+import hashlib
+import http.client
+import json
+import logging
+import os
+import random
+import urllib.request
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from audio_files import AUDIO_SUFFIXES, AudioInfo, find_audio, inspect_many
+
+from custom_modules.scoring import (
+    Trials,
+    draw_trials,
+    read_trials,
+    speaker_id,
+    utterance_id,
+    write_trials,
+)
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1  # of the manifests: raise it to have them made anew
+WAV_FOLDERS = ("wav", "*/wav", "*/*/wav")
+TRIAL_LISTS = ("veri_test2.txt", "veri_test.txt")  # cleaned, original
+META_FILES = ("meta/vox1_meta.csv", "vox1_meta.csv")
+TRIALS_URL = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/"
+TIMEOUT = 30  # seconds without an answer
+NUM_NAMED = 10  # bad files in an error message; the others are in a file
+
+LAYOUT = """expected one of these layouts (.wav or .flac):
+  wav/id10001/1zcIwhmdeo4/00001.wav            both zips into one folder
+  dev/wav/id10001/1zcIwhmdeo4/00001.wav        and test/wav/...
+  vox1_dev_wav/wav/id10001/1zcIwhmdeo4/00001.wav  and vox1_test_wav/wav/..."""
+
+
+class Manifests(NamedTuple):
+    """What preparation wrote; the last two are None without development."""
+
+    train_csv: Path
+    dev_csv: Path | None
+    dev_trials: Path | None
+
+
+def prepare_voxceleb1(
+    data_folder: str | Path,
+    save_folder: str | Path,
+    trials: str | Path | None = None,
+    num_dev_speakers: int = 40,
+    num_dev_trials: int = 20000,
+    sample_rate: int = 16000,
+    seed: int = 1986,
+    num_workers: int | None = None,
+) -> Manifests:
+    """Check all audio and write the training and development manifests.
+
+    `train.csv` and `dev.csv` have the columns ID, duration (in seconds), wav
+    (`$data_root/...`, `data_root` being `data_folder`) and spk_id. Settings
+    go to `prepare.json`, last: manifests made with the same settings of the
+    same files are used again, without reading any audio.
+
+    Arguments
+    ---------
+    data_folder : str | Path
+        VoxCeleb1, in one of the layouts that `find_utterances` accepts.
+    save_folder : str | Path
+        Where to write; made if missing.
+    trials : str | Path | None
+        Test trials, see `find_trials`: their speakers are not trained on.
+    num_dev_speakers : int
+        Training speakers to hold out, at most a tenth of them; 0 for none.
+    num_dev_trials : int
+        Number of trials drawn from the development speakers.
+    sample_rate : int
+        The model's, in Hz: files below it are refused.
+    seed : int
+        Of the choice of speakers, of the trials and of the row order.
+    num_workers : int | None
+        Threads that read headers; None for one per CPU.
+
+    Returns
+    -------
+    manifests : Manifests
+        Paths in `save_folder`.
+
+    Raises
+    ------
+    ValueError
+        If files are bad (all of them are listed in `bad_files.txt`, and
+        nothing else is written), or speakers too few.
+    FileNotFoundError
+        If the audio or the trials are missing.
+
+    Example
+    -------
+    >>> import numpy as np, soundfile as sf
+    >>> root = getfixture("tmp_path")
+    >>> for speaker in ("id10001", "id10002", "id10270"):
+    ...     folder = root / "wav" / speaker / "session"
+    ...     folder.mkdir(parents=True)
+    ...     sf.write(folder / "00001.wav", np.linspace(0, 1, 800), 16000)
+    >>> lines = "1 id10270/x/1.wav id10270/y/1.wav\\n0 id10270/x/1.wav id1/1/1"
+    >>> _ = (root / "veri_test2.txt").write_text(lines)
+    >>> manifests = prepare_voxceleb1(root, root / "save", num_dev_speakers=0)
+    >>> print(manifests.train_csv.read_text().splitlines()[0])
+    ID,duration,wav,spk_id
+    """
+    data_folder = Path(data_folder).absolute()
+    save_folder = Path(save_folder).absolute()
+    utterances = find_utterances(data_folder)
+    trial_list = find_trials(data_folder, save_folder, trials)
+    meta = _first_file(data_folder / name for name in META_FILES)
+    wavs = {
+        utt_id: path.relative_to(data_folder).as_posix()
+        for utt_id, path in utterances.items()
+    }
+    settings = {
+        "format_version": FORMAT_VERSION,
+        "data_folder": str(data_folder),
+        "num_utterances": len(utterances),
+        "utterances": _hash("\n".join(wavs.values()).encode()),
+        "trials": _hash(trial_list.read_bytes()),
+        "meta": _hash(meta.read_bytes()) if meta else None,
+        "num_dev_speakers": num_dev_speakers,
+        "num_dev_trials": num_dev_trials,
+        "sample_rate": sample_rate,
+        "seed": seed,
+    }
+    manifests = Manifests(
+        save_folder / "train.csv",
+        save_folder / "dev.csv" if num_dev_speakers else None,
+        save_folder / "dev_trials.txt" if num_dev_speakers else None,
+    )
+    record = save_folder / "prepare.json"
+    if _is_up_to_date(record, settings, manifests):
+        logger.info("manifests in %s are up to date", save_folder)
+        return manifests
+
+    generator = random.Random(seed)
+    train_speakers, dev_speakers = _split_speakers(
+        {speaker_id(utt_id) for utt_id in utterances},
+        _trial_speakers(trial_list),
+        num_dev_speakers,
+        generator,
+    )
+    train_ids = [utt for utt in wavs if speaker_id(utt) in train_speakers]
+    dev_ids = [utt for utt in wavs if speaker_id(utt) in dev_speakers]
+    generator.shuffle(train_ids)
+    genders = read_genders(meta) if meta else {}
+    if dev_speakers:
+        dev_trials = _draw(dev_ids, genders, num_dev_trials, seed)
+    infos, problems = inspect_many(
+        list(utterances.values()), sample_rate, num_workers
+    )
+    save_folder.mkdir(parents=True, exist_ok=True)
+    _refuse_bad_files(problems, len(utterances), save_folder)
+
+    rows = {
+        utt_id: _row(utt_id, wav, info)
+        for (utt_id, wav), info in zip(wavs.items(), infos, strict=True)
+    }
+    record.unlink(missing_ok=True)  # while they are written, none are valid
+    _write_csv(manifests.train_csv, [rows[utt_id] for utt_id in train_ids])
+    if dev_speakers:
+        _write_csv(manifests.dev_csv, [rows[utt_id] for utt_id in dev_ids])
+        write_trials(manifests.dev_trials, dev_trials)
+    else:  # none of an earlier preparation stays behind
+        (save_folder / "dev.csv").unlink(missing_ok=True)
+        (save_folder / "dev_trials.txt").unlink(missing_ok=True)
+    with _replacing(record) as partial:
+        partial.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+    logger.info(
+        "%d training utterances of %d speakers, %d development utterances "
+        "of %d, in %s",
+        *(len(train_ids), len(train_speakers)),
+        *(len(dev_ids), len(dev_speakers)),
+        save_folder,
+    )
+    return manifests
+
+
+def find_utterances(data_folder: str | Path) -> dict[str, Path]:
+    """Find VoxCeleb1's audio in any of the layouts that its zips end up in.
+
+    Looked for are `wav`, `*/wav` and `*/*/wav` in the data folder, each with
+    <speaker>/<session>/<utterance>.wav (or .flac) below.
+
+    Arguments
+    ---------
+    data_folder : str | Path
+        VoxCeleb1.
+
+    Returns
+    -------
+    utterances : dict[str, Path]
+        From utterance ID (`id10270/x6uYqmx31kE/00001`) to file, sorted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no audio; it says where it was looked for.
+    ValueError
+        If an utterance is there twice, or a file elsewhere in the folders.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "wav" / "id10001" / "x" / "00001.wav"
+    >>> path.parent.mkdir(parents=True)
+    >>> path.touch()
+    >>> list(find_utterances(getfixture("tmp_path")))
+    ['id10001/x/00001']
+    """
+    data_folder = Path(data_folder).absolute()
+    if not data_folder.is_dir():
+        raise FileNotFoundError(
+            f"there is no data_folder {data_folder}; {LAYOUT}"
+        )
+    utterances: dict[str, Path] = {}
+    for folder in _wav_folders(data_folder):
+        for path in find_audio(folder):
+            name = str(path)[len(str(folder)) + 1 :].replace(os.sep, "/")
+            if name.count("/") != 2:
+                raise ValueError(
+                    f"{path} is not <speaker>/<session>/<utterance> in "
+                    f"{folder}: move it there or away; {LAYOUT}"
+                )
+            other = utterances.setdefault(utterance_id(name), path)
+            if other is not path:
+                raise ValueError(
+                    f"utterance {utterance_id(name)} is there twice, as "
+                    f"{other} and {path}: remove one of them"
+                )
+    if not utterances:
+        places = "\n  ".join(str(data_folder / name) for name in WAV_FOLDERS)
+        raise FileNotFoundError(
+            f"no {' or '.join(AUDIO_SUFFIXES)} file found, looked in\n"
+            f"  {places}\n{LAYOUT}"
+        )
+    return dict(sorted(utterances.items()))
+
+
+def _wav_folders(data_folder: Path) -> list[Path]:
+    """Existing folders of audio, each once and none within another."""
+    folders: dict[Path, Path] = {}  # where it really is -> as found
+    for pattern in WAV_FOLDERS:
+        for folder in sorted(data_folder.glob(pattern)):
+            is_nested = any(top in folder.parents for top in folders.values())
+            if folder.is_dir() and not is_nested:
+                folders.setdefault(folder.resolve(), folder)
+    return list(folders.values())
+
+
+def find_trials(
+    data_folder: str | Path,
+    save_folder: str | Path,
+    trials: str | Path | None = None,
+) -> Path:
+    """Find the trial list of the test set, or fetch it from VoxCeleb's site.
+
+    Arguments
+    ---------
+    data_folder : str | Path
+        VoxCeleb1; looked in, and in its `meta`.
+    save_folder : str | Path
+        Where a list that was fetched is kept.
+    trials : str | Path | None
+        A path, or the name of a list in the folders above; None for
+        `veri_test2.txt` (VoxCeleb1-O cleaned), else `veri_test.txt`.
+
+    Returns
+    -------
+    path : Path
+        The trial list.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is nowhere; the message says what to put where.
+    ValueError
+        If the site answers with something else than a trial list.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / "veri_test.txt").touch()
+    >>> find_trials(folder, folder / "save").name
+    'veri_test.txt'
+    """
+    data_folder = Path(data_folder).absolute()
+    save_folder = Path(save_folder).absolute()
+    names = (str(trials),) if trials else TRIAL_LISTS
+    folders = (data_folder, data_folder / "meta")
+    places = [Path(trials).absolute()] if trials else []
+    places += [folder / name for name in names for folder in folders]
+    places += [save_folder / name for name in names]
+    path = _first_file(places)
+    if path:
+        return path
+    if names[0] in TRIAL_LISTS:
+        return _download_trials(names[0], data_folder, save_folder / names[0])
+    looked = "\n  ".join(dict.fromkeys(map(str, places)))
+    raise FileNotFoundError(
+        f"there is no trial list trials={trials}, looked for\n  {looked}\n"
+        f"Correct it, or leave it out to use VoxCeleb's {TRIAL_LISTS[0]}"
+    )
+
+
+def _download_trials(name: str, data_folder: Path, path: Path) -> Path:
+    url = TRIALS_URL + name
+    advice = (
+        f"download {url} to {data_folder / name}, or give a trial list of "
+        f"your own: trials=<path>"
+    )
+    logger.info("no trial list in %s, fetching %s", data_folder, url)
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+            content = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise FileNotFoundError(
+            f"no trial list in {data_folder} or {data_folder / 'meta'}, and "
+            f"it cannot be fetched ({error}): {advice}"
+        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(path) as partial:
+        partial.write_bytes(content)
+        try:
+            read_trials(partial)
+        except ValueError as error:
+            raise ValueError(
+                f"{url} answered with something else than a trial list "
+                f"({error}): {advice}"
+            ) from error
+    return path
+
+
+def read_genders(path: str | Path) -> dict[str, str]:
+    """Read the speakers' genders from VoxCeleb1's table of speakers.
+
+    Arguments
+    ---------
+    path : str | Path
+        `vox1_meta.csv`, separated by tabs (VoxCeleb's) or commas, with the
+        columns "VoxCeleb1 ID" and "Gender" (m or f, or empty).
+
+    Returns
+    -------
+    genders : dict[str, str]
+        From speaker to "m" or "f"; without those whose gender is not given.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "vox1_meta.csv"
+    >>> _ = path.write_text("VoxCeleb1 ID\\tGender\\nid10001\\tm\\n")
+    >>> read_genders(path)
+    {'id10001': 'm'}
+    """
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        header = file.readline()
+        delimiter = "\t" if "\t" in header else ","
+        columns = [column.strip() for column in header.split(delimiter)]
+        if not {"VoxCeleb1 ID", "Gender"} <= set(columns):
+            raise ValueError(
+                f"{path}:1: no columns 'VoxCeleb1 ID' and 'Gender' in "
+                f"{header.strip()!r}: get it from VoxCeleb, or remove it"
+            )
+        genders = {}
+        reader = csv.DictReader(file, columns, delimiter=delimiter)
+        for number, row in enumerate(reader, start=2):
+            gender = (row["Gender"] or "").strip().lower()
+            if gender not in ("m", "f", ""):
+                raise ValueError(
+                    f"{path}:{number}: gender {gender!r} must be m, f or empty"
+                )
+            if gender:
+                genders[row["VoxCeleb1 ID"].strip()] = gender
+    return genders
+
+
+def _trial_speakers(path: Path) -> set[str]:
+    trials = read_trials(path)
+    return {speaker_id(name) for name in (*trials.enrol, *trials.test)}
+
+
+def _split_speakers(
+    speakers: set[str],
+    test_speakers: set[str],
+    num_dev_speakers: int,
+    generator: random.Random,
+) -> tuple[set[str], set[str]]:
+    """Training and development speakers, neither of them in the trials."""
+    if not speakers & test_speakers:
+        logger.warning(
+            "none of the %d speakers of the trial list is in the data "
+            "folder: is it the list of another corpus?",
+            len(test_speakers),
+        )
+    train = sorted(speakers - test_speakers)  # before any drawing
+    num_dev = min(num_dev_speakers, len(train) // 10)
+    if num_dev_speakers != 0 and num_dev < 2:
+        raise ValueError(
+            f"num_dev_speakers ({num_dev_speakers}) must be at least 2 and "
+            f"at most a tenth of the {len(train)} speakers outside the trial "
+            f"list: set num_dev_speakers to 0 to train without development "
+            f"trials, or add speakers (20 are enough)"
+        )
+    if num_dev < num_dev_speakers:
+        logger.info(
+            "num_dev_speakers reduced from %d to %d, a tenth of %d speakers",
+            *(num_dev_speakers, num_dev, len(train)),
+        )
+    if len(train) - num_dev < 2:
+        raise ValueError(
+            f"{len(train)} of {len(speakers)} speakers in the data folder are "
+            f"outside the trial list, training needs 2 at least: add "
+            f"VoxCeleb1's development part, or take a shorter trial list"
+        )
+    dev = set(generator.sample(train, num_dev))
+    return set(train) - dev, dev
+
+
+def _draw(
+    utt_ids: list[str], genders: dict[str, str], num_trials: int, seed: int
+) -> Trials:
+    speakers = [speaker_id(utt_id) for utt_id in utt_ids]
+    sessions = [utt_id.split("/")[1] for utt_id in utt_ids]
+    known = [genders.get(speaker) for speaker in speakers]
+    return draw_trials(utt_ids, speakers, sessions, known, num_trials, seed)
+
+
+def _refuse_bad_files(
+    problems: list[str], num_files: int, save_folder: Path
+) -> None:
+    """Raise one error for all; the complete list goes to `bad_files.txt`."""
+    path = save_folder / "bad_files.txt"
+    if not problems:
+        path.unlink(missing_ok=True)
+        return
+    with _replacing(path) as partial:
+        partial.write_text("\n".join(problems) + "\n", "utf-8")
+    named = "\n  ".join(problems[:NUM_NAMED])
+    if len(problems) > NUM_NAMED:
+        named += f"\n  ... and {len(problems) - NUM_NAMED} more"
+    raise ValueError(
+        f"{len(problems)} of {num_files} audio files cannot be used:\n"
+        f"  {named}\nAll of them are listed in {path}. Repair them (extract "
+        f"or download them again) or delete them, then start again."
+    )
+
+
+def _row(utt_id: str, wav: str, info: AudioInfo) -> dict[str, str]:
+    return {
+        "ID": utt_id,
+        "duration": str(info.num_samples / info.sample_rate),
+        "wav": f"$data_root/{wav}",
+        "spk_id": speaker_id(utt_id),
+    }
+
+
+def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+    with (
+        _replacing(path) as partial,
+        open(partial, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _is_up_to_date(record: Path, settings: dict, manifests: Manifests) -> bool:
+    if not record.is_file():
+        return False
+    if not all(path is None or path.is_file() for path in manifests):
+        return False
+    try:
+        old = json.loads(record.read_text("utf-8"))
+    except ValueError:
+        old = None
+    if not isinstance(old, dict):
+        return False
+    changed = sorted(key for key in settings if old.get(key) != settings[key])
+    if changed:
+        logger.info("manifests are made anew: other %s", ", ".join(changed))
+    return not changed
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _first_file(paths: Iterable[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name; what was written there takes the place of path.
+
+    So a file is there whole or not at all, however the process ends.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
