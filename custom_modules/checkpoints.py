@@ -1,5 +1,6 @@
 """Checkpoints that are whole or not there, and the random state in them."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from speechbrain.utils.checkpoints import (
 )
 from speechbrain.utils.distributed import if_main_process
 from torch import nn
+
+logger = logging.getLogger(__name__)
 
 PARTIAL = "partial-"
 
@@ -44,16 +47,25 @@ class AtomicCheckpointer(Checkpointer):
         path = super()._custom_checkpoint_dirpath(name)
         return path.with_name(PARTIAL + path.name)
 
-    def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
+    def save_checkpoint(
+        self,
+        meta: dict | None = None,
+        end_of_epoch: bool = True,
+        name: str | None = None,
+        verbosity: int = logging.INFO,
+    ) -> Checkpoint | None:
         """Save as SpeechBrain does, then give the folder its name."""
         if if_main_process():
             for leftover in self.checkpoints_dir.glob(PARTIAL + "*"):
                 shutil.rmtree(leftover)
-        partial = super().save_checkpoint(*args, **kwargs)
+        partial = super().save_checkpoint(
+            meta or {}, end_of_epoch, name, verbosity=logging.DEBUG
+        )
         if partial is None:  # not the main process
             return None
         path = partial.path.with_name(partial.path.name.removeprefix(PARTIAL))
         partial.path.rename(path)
+        logger.log(verbosity, f"Saved a checkpoint in {path}")
         paramfiles = {
             key: path / file.name for key, file in partial.paramfiles.items()
         }

@@ -18,6 +18,15 @@ logger = logging.getLogger(__name__)
 USER_ERROR = 2  # exit status
 
 
+class TaglessLoader(yaml.SafeLoader):
+    """YAML whose HyperPyYAML tags stay text: `!ref <key>` as it is typed."""
+
+
+TaglessLoader.add_multi_constructor(
+    "!", lambda loader, tag, node: f"!{tag} {node.value}"
+)
+
+
 class Experiment(NamedTuple):
     """What a command line asks for.
 
@@ -66,10 +75,7 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
         raise ValueError(
             f"{Path(hparams_file).absolute()}: there is no such YAML file"
         )
-    # HyperPyYAML's own tags, such as !ref, are of no interest here.
-    tagless = yaml.SafeLoader
-    tagless.add_multi_constructor("!", lambda loader, tag, node: node.value)
-    given = yaml.load(overrides or "{}", Loader=tagless) or {}
+    given = yaml.load(overrides or "{}", Loader=TaglessLoader) or {}
     for key, value in given.items():
         if isinstance(value, dict):
             raise ValueError(

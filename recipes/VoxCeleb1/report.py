@@ -2,10 +2,12 @@
 
 import json
 import os
+import platform
 import subprocess
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from custom_modules.metrics import equal_error_rate, min_dcf, speaker_bootstrap
 from custom_modules.scoring import Trials, speaker_id
@@ -40,7 +42,7 @@ def make_report(
     report : dict
         eer_percent, its 95 % interval over speakers and threshold, normalised
         min_dcf at p_target of 0.01 and 0.001 with thresholds, numbers of
-        trials and speakers, origin, commit; ready for JSON.
+        trials and speakers, origin, machine, commit; ready for JSON.
     """
     enrol = [speaker_id(name) for name in trials.enrol]
     test = [speaker_id(name) for name in trials.test]
@@ -71,6 +73,7 @@ def make_report(
         "seed": seed,
         "num_resamples": num_resamples,
         **origin,
+        "machine": machine(),
         "commit": git_commit(),
     }
 
@@ -100,6 +103,17 @@ def write_json(path: Path, content: dict) -> None:
     partial_path = path.with_name(path.name + ".partial")
     partial_path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     os.replace(partial_path, path)
+
+
+def machine() -> str:
+    """Processor or GPU, cores and versions, as a report names them."""
+    device = platform.processor() or platform.machine()
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    return (
+        f"{device}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, torch {torch.__version__}"
+    )
 
 
 def git_commit() -> str | None:

@@ -5,6 +5,7 @@ usage: python train_speaker_embeddings.py hparams/mfcon.yaml [--key=value …]
 """
 
 import logging
+import time
 
 import speechbrain as sb
 from command import load_experiment, run
@@ -17,7 +18,7 @@ from dataio import (
     read_manifest,
 )
 from export import export_model
-from report import git_commit
+from report import git_commit, machine
 from speaker_brain import SpeakerBrain
 from voxceleb1_prepare import prepare_voxceleb1
 
@@ -60,6 +61,7 @@ KEYS = [
 
 def main(argv: list[str]) -> None:
     """Prepare, train, export: in this order."""
+    started = time.monotonic()
     hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
     manifests = prepare_voxceleb1(
         hparams["data_folder"],
@@ -136,6 +138,8 @@ def main(argv: list[str]) -> None:
             "epoch": best.meta["epoch"],
             "dev_eer": best.meta.get("eer"),
             "dev_min_dcf": best.meta.get("min_dcf"),
+            "minutes": round((time.monotonic() - started) / 60, 2),
+            "machine": machine(),
             "commit": git_commit(),
         },
         hparams["model_folder"],

@@ -1,0 +1,34 @@
+# `make` prints this menu. Every verb sets up .venv by itself where missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RECIPE := recipes/VoxCeleb1
+# Data workers and two BLAS threads share two cores: waiting threads sleep.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help demo test test-long check
+
+help:  ## this menu
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/ready  ## train and verify on synthetic voices (10 minutes)
+	$(BIN)/python $(RECIPE)/demo.py $(RECIPE)/experiments/demo.yaml
+
+test: .venv/ready  ## the test suite (3 minutes)
+	$(BIN)/python -m pytest
+
+test-long: .venv/ready  ## the tests that are too slow for `make test`
+	$(BIN)/python -m pytest -m "long and not gpu"
+
+check: .venv/ready  ## format, lint, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/yamllint --strict .
+	$(BIN)/codespell
+
+.venv/ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), \
+	    "Python 3.11 to 3.13 is needed: make PYTHON=python3.12"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
