@@ -64,6 +64,8 @@ class AtomicCheckpointer(Checkpointer):
         if partial is None:  # not the main process
             return None
         path = partial.path.with_name(partial.path.name.removeprefix(PARTIAL))
+        if path.exists():  # SpeechBrain overwrites a name given twice
+            shutil.rmtree(path)
         partial.path.rename(path)
         logger.log(verbosity, f"Saved a checkpoint in {path}")
         paramfiles = {
@@ -88,6 +90,11 @@ class AtomicCheckpointer(Checkpointer):
         for name, module in self.recoverables.items():
             if not isinstance(module, nn.Module):
                 continue
+            if name not in checkpoint.paramfiles:
+                raise ValueError(
+                    f"{checkpoint.path} has no {name}: use the settings it "
+                    "was trained with, or another output_folder"
+                )
             path = checkpoint.paramfiles[name]
             saved = torch.load(path, map_location="meta", weights_only=True)
             shapes = {key: value.shape for key, value in saved.items()}
@@ -118,8 +125,9 @@ class AtomicCheckpointer(Checkpointer):
         """
         try:
             super().load_checkpoint(checkpoint)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
+        except (RuntimeError, KeyError) as error:  # the latter: no such file
+            reason = f"{type(error).__name__}: {error}"
+            reason = " ".join(reason.split())[:300]
             raise ValueError(
                 f"{checkpoint.path} does not fit this model ({reason}): use "
                 "the settings it was trained with, or another output_folder"

@@ -59,8 +59,6 @@ class RelativePositionAttention(nn.Module):
         Channels.
     num_heads : int
         Heads; divides d_model.
-    dropout : float
-        Dropout rate of the attention weights.
 
     Example
     -------
@@ -69,14 +67,13 @@ class RelativePositionAttention(nn.Module):
     torch.Size([3, 5, 8])
     """
 
-    def __init__(self, d_model: int, num_heads: int, dropout: float = 0.0):
+    def __init__(self, d_model: int, num_heads: int):
         super().__init__()
         if d_model % num_heads:
             raise ValueError(
                 f"num_heads ({num_heads}) must divide d_model ({d_model})"
             )
         self.num_heads = num_heads
-        self.dropout = dropout
         head_size = d_model // num_heads
         self.query_key_value = nn.Linear(d_model, 3 * d_model)
         self.position = nn.Linear(d_model, d_model, bias=False)
@@ -128,7 +125,6 @@ class RelativePositionAttention(nn.Module):
             key,
             value,
             attn_mask=bias.to(query.dtype),
-            dropout_p=self.dropout if self.training else 0.0,
             scale=scale,
         )  # (batch, heads, time, head size)
         return self.output(y.transpose(1, 2).reshape(batch, time, d_model))
@@ -249,7 +245,7 @@ class ConformerBlock(nn.Module):
         super().__init__()
         self.first_ffn = FeedForward(d_model, d_ffn, dropout)
         self.attention_norm = nn.LayerNorm(d_model)
-        self.attention = RelativePositionAttention(d_model, num_heads, dropout)
+        self.attention = RelativePositionAttention(d_model, num_heads)
         self.attention_dropout = nn.Dropout(dropout)
         self.convolution_norm = nn.LayerNorm(d_model)
         self.convolution = ConvolutionModule(d_model, kernel_size, dropout)
@@ -270,31 +266,30 @@ class ConformerBlock(nn.Module):
 
 
 class ConvolutionalSubsampling(nn.Module):
-    """Two 3 x 3 convolutions over time and frequency, then a linear layer.
+    """3 x 3 convolutions of stride 2 over time and frequency, then linear.
 
-    Without padding, so a frame of the output sees real frames alone: the
-    front end of the published code. The first has stride 2, the second
-    stride subsampling / 2.
+    One convolution for each factor of 2, without padding, so a frame of the
+    output sees real frames alone: the front end of the published code.
 
     Arguments
     ---------
     n_mels : int
-        Filterbank channels, at least 7.
+        Filterbank channels.
     d_model : int
         Output channels.
     subsampling : int
-        Input frames for each output frame: 2 or 4.
+        Input frames for each output frame: 2, 4 or 8.
     channels : int | None
-        Channels of the convolutions; None is d_model, as published. The cost
-        grows with its square.
+        Channels of the convolutions; None is d_model, as published. With
+        several convolutions the cost grows with its square.
 
     Example
     -------
     >>> front_end = ConvolutionalSubsampling(80, 16, subsampling=2)
     >>> front_end(torch.rand(2, 100, 80)).shape
-    torch.Size([2, 47, 16])
+    torch.Size([2, 49, 16])
     >>> front_end.num_frames(100)
-    47
+    49
     """
 
     def __init__(
@@ -305,24 +300,30 @@ class ConvolutionalSubsampling(nn.Module):
         channels: int | None = None,
     ):
         super().__init__()
-        if subsampling not in (2, 4):
-            raise ValueError(f"subsampling ({subsampling}) must be 2 or 4")
-        if n_mels < 7:
-            raise ValueError(f"n_mels ({n_mels}) must be at least 7")
+        if subsampling not in (2, 4, 8):
+            raise ValueError(f"subsampling ({subsampling}) must be 2, 4 or 8")
+        self.num_convolutions = subsampling.bit_length() - 1
+        bands = self.num_frames(n_mels)
+        if bands < 1:
+            raise ValueError(
+                f"n_mels ({n_mels}) leaves no band after subsampling by "
+                f"{subsampling}: at least {2 * subsampling - 1} are needed"
+            )
         channels = channels or d_model
-        self.strides = (2, subsampling // 2)
+        sizes = [1] + [channels] * self.num_convolutions
         self.convolutions = nn.Sequential(
-            nn.Conv2d(1, channels, 3, self.strides[0]),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, self.strides[1]),
-            nn.ReLU(),
+            *(
+                layer
+                for i in range(self.num_convolutions)
+                for layer in (nn.Conv2d(sizes[i], channels, 3, 2), nn.ReLU())
+            )
         )
-        self.linear = nn.Linear(channels * self.num_frames(n_mels), d_model)
+        self.linear = nn.Linear(channels * bands, d_model)
 
     def num_frames(self, size: Tensor | int) -> Tensor | int:
         """Output frames (or bands) of `size` input frames (or bands)."""
-        for stride in self.strides:
-            size = (size - 3) // stride + 1
+        for _ in range(self.num_convolutions):
+            size = (size - 1) // 2
         return size
 
     def forward(self, feats: Tensor) -> Tensor:
@@ -349,9 +350,9 @@ class MFAConformer(nn.Module):
     kernel_size : int
         Frames of the depthwise convolutions, odd.
     dropout : float
-        Dropout rate.
+        Dropout rate; attention weights have none, as published.
     subsampling : int
-        Feature frames for each frame of the blocks: 2 or 4.
+        Feature frames for each frame of the blocks: 2, 4 or 8.
     subsampling_channels : int | None
         Channels of the subsampling convolutions; None is d_model.
 
@@ -360,7 +361,7 @@ class MFAConformer(nn.Module):
     >>> encoder = MFAConformer(d_model=16, num_blocks=3, d_ffn=32)
     >>> outputs, lengths = encoder(torch.rand(2, 100, 80))
     >>> [tuple(output.shape) for output in outputs]
-    [(2, 47, 16), (2, 47, 16), (2, 47, 16)]
+    [(2, 49, 16), (2, 49, 16), (2, 49, 16)]
     >>> encoder.output_sizes
     [16, 16, 16]
     """
@@ -444,5 +445,5 @@ class MFAConformer(nn.Module):
             raise ValueError(
                 f"the shortest sequence has {num_frames} feature frames, too "
                 "few to leave one after subsampling: leave out utterances "
-                "under 0.1 s"
+                "under 0.2 s"
             )

@@ -1,4 +1,4 @@
-"""Verification trials: what they are, their files, how to draw them.
+"""Verification trials: what they are, and their files.
 
 A trial compares a test utterance with an enrolled one. VoxCeleb writes one
 per line, ``label enrol test`` with label 1 for one speaker and 0 for two:

@@ -1,4 +1,4 @@
-"""Layouts, splits and refusals of the preparation of VoxCeleb1."""
+"""Splits, manifests and refusals of the preparation of VoxCeleb1."""
 
 import csv
 import inspect
@@ -6,19 +6,14 @@ import json
 import logging
 import os
 import shutil
-import urllib.error
 
 import numpy as np
 import pytest
 import soundfile as sf
 import voxceleb1_prepare
 from speechbrain.dataio.dataset import DynamicItemDataset
-from voxceleb1_prepare import (
-    find_trials,
-    find_utterances,
-    prepare_voxceleb1,
-    read_genders,
-)
+from voxceleb1_layout import META_FILES
+from voxceleb1_prepare import prepare_voxceleb1
 
 from custom_modules.scoring import draw_trials, read_trials, speaker_id
 
@@ -57,14 +52,6 @@ def original(tmp_path_factory):
 @pytest.fixture
 def corpus(original, tmp_path):
     return shutil.copytree(original, tmp_path / "VoxCeleb1")
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    def urlopen(url, timeout):
-        raise urllib.error.URLError("no route to host")
-
-    monkeypatch.setattr("urllib.request.urlopen", urlopen)
 
 
 def read_rows(path):
@@ -116,6 +103,18 @@ def test_rows_say_what_the_files_hold(corpus, tmp_path):
         "spk_id": "id10001",
     }
     assert rows["id10020/s1/00002"]["duration"] == str(NUM_SAMPLES / RATE)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_rows_point_into_the_layout_as_it_is(tmp_path, suffix):
+    root = tmp_path / "other"
+    write_speakers(root / "vox1_dev_wav/wav", DEV[:2], suffix)
+    write_speakers(root / "vox1_test_wav/wav", TEST, suffix)
+    (root / "veri_test.txt").write_text(TRIALS)
+    manifests = prepare_voxceleb1(root, root / "save", num_dev_speakers=0)
+    wavs = {row["wav"] for row in read_rows(manifests.train_csv)}
+    assert len(wavs) == 8
+    assert f"$data_root/vox1_dev_wav/wav/{DEV[0]}/s0/00001{suffix}" in wavs
 
 
 def test_manifest_loads_with_speechbrain(corpus, tmp_path):
@@ -208,7 +207,7 @@ def test_trial_list_of_another_corpus_is_a_warning(corpus, tmp_path, caplog):
     assert len(speakers_of(manifests.train_csv)) == 22
 
 
-@pytest.mark.parametrize("name", voxceleb1_prepare.META_FILES)
+@pytest.mark.parametrize("name", META_FILES)
 def test_genders_reach_the_development_trials(
     corpus, tmp_path, monkeypatch, name
 ):
@@ -232,24 +231,6 @@ def test_genders_reach_the_development_trials(
     ]
     assert seen["num_trials"] == 30
     assert seen["seed"] == 3
-
-
-def test_genders_are_read_with_tabs_or_commas(tmp_path):
-    path = tmp_path / "vox1_meta.csv"
-    table = "VoxCeleb1 ID ,Gender ,Set\nid10001,m,dev\nid10002, F,\nid10003,,"
-    for delimiter in ",\t":
-        path.write_text(table.replace(",", delimiter))
-        assert read_genders(path) == {"id10001": "m", "id10002": "f"}
-
-
-def test_bad_gender_tables_are_named_with_their_line(tmp_path):
-    path = tmp_path / "vox1_meta.csv"
-    path.write_text("VoxCeleb1 ID,Gender\nid10001,m\nid10002,x\n")
-    with pytest.raises(ValueError, match=r"vox1_meta\.csv:3: gender 'x'"):
-        read_genders(path)
-    path.write_text("speaker,sex\n")
-    with pytest.raises(ValueError, match=r"vox1_meta\.csv:1: no columns"):
-        read_genders(path)
 
 
 # Used again, or made anew
@@ -338,7 +319,13 @@ def test_interrupted_writing_is_not_taken_for_complete(
     assert contents(tmp_path / "save") == before
 
 
-# Bad files
+# Refusals
+
+
+def test_nothing_is_written_where_there_is_no_data(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no data_folder"):
+        prepare_voxceleb1(tmp_path / "none", tmp_path / "save")
+    assert not (tmp_path / "save").exists()
 
 
 def spoil(path, kind):
@@ -397,159 +384,3 @@ def test_error_names_ten_bad_files_and_the_list_all(corpus, tmp_path):
         path.unlink()
     prepare_voxceleb1(corpus, tmp_path / "save", num_dev_speakers=0)
     assert "bad_files.txt" not in contents(tmp_path / "save")
-
-
-# Layouts
-
-
-@pytest.mark.parametrize(
-    ("dev", "test"),
-    [
-        ("wav", "wav"),
-        ("dev/wav", "test/wav"),
-        ("vox1_dev_wav/wav", "vox1_test_wav/wav"),
-        ("vox1_dev_wav/dev/wav", "vox1_test_wav/test/wav"),
-        ("vox1_dev_wav/wav", "wav"),
-    ],
-)
-@pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_layouts_give_the_same_utterances(corpus, tmp_path, dev, test, suffix):
-    root = tmp_path / "other"
-    write_speakers(root / dev, DEV[:2], suffix)
-    write_speakers(root / test, TEST, suffix)
-    utterances = find_utterances(root)
-    expected = [utt for utt in find_utterances(corpus) if utt[:7] not in DEV]
-    expected += [utt for utt in find_utterances(corpus) if utt[:7] in DEV[:2]]
-    assert list(utterances) == sorted(expected)
-    path = utterances["id10270/s1/00002"]
-    assert path == root / test / ("id10270/s1/00002" + suffix)
-    (root / "veri_test.txt").write_text(TRIALS)
-    manifests = prepare_voxceleb1(root, root / "save", num_dev_speakers=0)
-    wavs = {row["wav"] for row in read_rows(manifests.train_csv)}
-    assert f"$data_root/{dev}/{DEV[0]}/s0/00001{suffix}" in wavs
-
-
-def test_relative_data_folder(corpus, monkeypatch):
-    monkeypatch.chdir(corpus.parent)
-    assert find_utterances("VoxCeleb1") == find_utterances(corpus)
-
-
-def test_link_to_the_same_folder_is_no_duplicate(corpus):
-    (corpus / "dev").mkdir()
-    (corpus / "dev" / "wav").symlink_to(corpus / "wav")
-    assert len(find_utterances(corpus)) == 96
-
-
-def test_session_named_wav_is_no_second_folder(corpus):
-    (corpus / "wav/id10001/s0").rename(corpus / "wav/id10001/wav")
-    assert "id10001/wav/00001" in find_utterances(corpus)
-
-
-@pytest.mark.parametrize(
-    "other", ["wav/id10001/s0/00001.flac", "dev/wav/id10001/s0/00001.wav"]
-)
-def test_utterance_found_twice_names_both(corpus, other):
-    (corpus / other).parent.mkdir(parents=True, exist_ok=True)
-    (corpus / other).touch()
-    with pytest.raises(
-        ValueError, match="id10001/s0/00001 is there twice"
-    ) as e:
-        find_utterances(corpus)
-    assert str(corpus / "wav/id10001/s0/00001.wav") in str(e.value)
-    assert str(corpus / other) in str(e.value)
-
-
-def test_file_outside_a_session_is_named(corpus):
-    (corpus / "wav/id10001/00001.wav").touch()
-    with pytest.raises(ValueError, match=r"id10001/00001.wav is not <speaker>"):
-        find_utterances(corpus)
-
-
-def test_missing_data_folder_is_named_absolute(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    message = f"no data_folder {tmp_path}/VoxCeleb1; expected one of"
-    with pytest.raises(FileNotFoundError, match=message):
-        prepare_voxceleb1("VoxCeleb1", "save")
-
-
-def test_folder_without_audio_says_where_it_looked(tmp_path):
-    with pytest.raises(FileNotFoundError, match="looked in") as caught:
-        find_utterances(tmp_path)
-    for text in (f"{tmp_path}/wav\n", f"{tmp_path}/*/wav\n", "dev/wav/id1000"):
-        assert text in str(caught.value)
-
-
-# Trial lists
-
-
-def test_cleaned_list_is_preferred_and_found_in_meta(tmp_path, offline):
-    (tmp_path / "meta").mkdir()
-    for name in ("meta/veri_test.txt", "veri_test.txt", "meta/veri_test2.txt"):
-        (tmp_path / name).write_text(TRIALS)
-        assert find_trials(tmp_path, tmp_path / "save") == tmp_path / name
-
-
-def test_explicit_list_by_path_or_by_name(tmp_path, offline, monkeypatch):
-    data, other = tmp_path / "data", tmp_path / "mine.txt"
-    data.mkdir()
-    for path in (data / "hard.txt", other, data / "veri_test.txt"):
-        path.write_text(TRIALS)
-    assert find_trials(data, tmp_path, "hard.txt") == data / "hard.txt"
-    assert find_trials(data, tmp_path, other) == other
-    monkeypatch.chdir(tmp_path)
-    assert find_trials("data", "save", "./mine.txt") == other
-
-
-@pytest.mark.parametrize("trials", ["hard.txt", "lists/veri_test2.txt"])
-def test_missing_explicit_list_is_an_error(corpus, tmp_path, offline, trials):
-    with pytest.raises(FileNotFoundError, match=f"trials={trials}, looked"):
-        find_trials(corpus, tmp_path / "save", trials)
-
-
-def test_offline_error_says_what_to_put_where(corpus, tmp_path, offline):
-    (corpus / "veri_test2.txt").unlink()
-    with pytest.raises(FileNotFoundError, match="no route to host") as caught:
-        prepare_voxceleb1(corpus, tmp_path / "save")
-    url = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/veri_test2.txt"
-    assert f"download {url} to {corpus}/veri_test2.txt" in str(caught.value)
-    assert not (tmp_path / "save").exists()
-
-
-class Response:
-    def __init__(self, content):
-        self.content = content
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def read(self):
-        return self.content
-
-
-def test_list_is_fetched_once_and_kept(corpus, tmp_path, monkeypatch):
-    (corpus / "veri_test2.txt").unlink()
-    asked = []
-
-    def urlopen(url, timeout):
-        asked.append(url)
-        return Response(TRIALS.encode())
-
-    monkeypatch.setattr("urllib.request.urlopen", urlopen)
-    for _ in range(2):
-        path = find_trials(corpus, tmp_path / "save")
-        assert path == tmp_path / "save" / "veri_test2.txt"
-        assert path.read_text() == TRIALS
-    assert len(asked) == 1
-    assert len(contents(tmp_path / "save")) == 1
-
-
-def test_page_instead_of_a_list_is_not_kept(corpus, tmp_path, monkeypatch):
-    (corpus / "veri_test2.txt").unlink()
-    page = Response(b"<html>Please log in</html>\n")
-    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: page)
-    with pytest.raises(ValueError, match="something else than a trial list"):
-        find_trials(corpus, tmp_path / "save")
-    assert not contents(tmp_path / "save")

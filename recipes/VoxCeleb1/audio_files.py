@@ -250,10 +250,7 @@ def _check_all_samples(file: sf.SoundFile, path: str | Path) -> None:
 
 
 def inspect_many(
-    paths: list[Path],
-    sample_rate: int,
-    num_workers: int | None = None,
-    title: str = "Audio headers",
+    paths: list[Path], sample_rate: int, num_workers: int | None = None
 ) -> tuple[list[AudioInfo | None], list[str]]:
     """Inspect many files at once, with a progress bar on a terminal.
 
@@ -265,8 +262,6 @@ def inspect_many(
         The model's, in Hz.
     num_workers : int | None
         Threads; None for one per CPU. More help on a slow network disk.
-    title : str
-        What the progress bar says.
 
     Returns
     -------
@@ -304,7 +299,7 @@ def inspect_many(
     # fork is safe beside torch's threads.
     with (
         ThreadPoolExecutor(num_workers) as pool,
-        tqdm(total=len(paths), desc=title, disable=None) as progress,
+        tqdm(total=len(paths), desc="Audio headers", disable=None) as progress,
     ):
         for chunk in pool.map(inspect_chunk, range(0, len(paths), CHUNK_SIZE)):
             results.extend(chunk)

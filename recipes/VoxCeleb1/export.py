@@ -1,6 +1,5 @@
 """Write a trained model as the folder that SpeechBrain's inference loads."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -8,6 +7,7 @@ from hyperpyyaml import resolve_references
 from report import write_json
 from ruamel.yaml import YAML
 from torch import nn
+from whole_files import replacing
 
 
 def export_model(
@@ -44,10 +44,8 @@ def export_model(
     model["threshold"] = threshold
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "partial"
-    torch.save(embedding_model.state_dict(), partial)
-    os.replace(partial, folder / "embedding_model.ckpt")
-    with open(partial, "w", encoding="utf-8") as file:
-        YAML().dump(model, file)
-    os.replace(partial, folder / "hyperparams.yaml")
+    with replacing(folder / "embedding_model.ckpt") as partial:
+        torch.save(embedding_model.state_dict(), partial)
+    with replacing(folder / "hyperparams.yaml") as partial:
+        YAML().dump(model, partial)
     write_json(folder / "training.json", training)

@@ -3,11 +3,13 @@
 import json
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import torch
+from whole_files import replacing
 
 from custom_modules.metrics import equal_error_rate, min_dcf, speaker_bootstrap
 from custom_modules.scoring import Trials, speaker_id
@@ -100,14 +102,17 @@ def summarise(report: dict) -> str:
 
 def write_json(path: Path, content: dict) -> None:
     """Write JSON, whole or not at all."""
-    partial_path = path.with_name(path.name + ".partial")
-    partial_path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    os.replace(partial_path, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 def machine() -> str:
     """Processor or GPU, cores and versions, as a report names them."""
     device = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")  # Linux leaves processor() empty
+    if cpuinfo.exists():
+        names = re.findall(r"model name\s*: (.+)", cpuinfo.read_text())
+        device = names[0] if names else device
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name()
     return (

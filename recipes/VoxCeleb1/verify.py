@@ -14,7 +14,7 @@ from dataio import make_evaluation_loader
 from extraction import embed_utterances, load_model, score_trials
 from report import make_report, summarise, write_json
 from tqdm import tqdm
-from voxceleb1_prepare import find_trials, find_utterances
+from voxceleb1_layout import find_trials, find_utterances
 
 from custom_modules.scoring import (
     Trials,

@@ -5,44 +5,35 @@ test set), the development speakers held out of the rest, and the training
 speakers. The order of the file system has no influence on any of them.
 """
 
-import contextlib
 import csv
 import hashlib
-import http.client
 import json
 import logging
-import os
 import random
-import urllib.request
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from audio_files import AUDIO_SUFFIXES, AudioInfo, find_audio, inspect_many
+from audio_files import AudioInfo, inspect_many
+from voxceleb1_layout import (
+    find_gender_table,
+    find_trials,
+    find_utterances,
+    read_genders,
+)
+from whole_files import replacing
 
 from custom_modules.scoring import (
     Trials,
     draw_trials,
     read_trials,
     speaker_id,
-    utterance_id,
     write_trials,
 )
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1  # of the manifests: raise it to have them made anew
-WAV_FOLDERS = ("wav", "*/wav", "*/*/wav")
-TRIAL_LISTS = ("veri_test2.txt", "veri_test.txt")  # cleaned, original
-META_FILES = ("meta/vox1_meta.csv", "vox1_meta.csv")
-TRIALS_URL = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/"
-TIMEOUT = 30  # seconds without an answer
 NUM_NAMED = 10  # bad files in an error message; the others are in a file
-
-LAYOUT = """expected one of these layouts (.wav or .flac):
-  wav/id10001/1zcIwhmdeo4/00001.wav            both zips into one folder
-  dev/wav/id10001/1zcIwhmdeo4/00001.wav        and test/wav/...
-  vox1_dev_wav/wav/id10001/1zcIwhmdeo4/00001.wav  and vox1_test_wav/wav/..."""
 
 
 class Manifests(NamedTuple):
@@ -120,7 +111,7 @@ def prepare_voxceleb1(
     save_folder = Path(save_folder).absolute()
     utterances = find_utterances(data_folder)
     trial_list = find_trials(data_folder, save_folder, trials)
-    meta = _first_file(data_folder / name for name in META_FILES)
+    meta = find_gender_table(data_folder)
     wavs = {
         utt_id: path.relative_to(data_folder).as_posix()
         for utt_id, path in utterances.items()
@@ -178,7 +169,7 @@ def prepare_voxceleb1(
     else:  # none of an earlier preparation stays behind
         (save_folder / "dev.csv").unlink(missing_ok=True)
         (save_folder / "dev_trials.txt").unlink(missing_ok=True)
-    with _replacing(record) as partial:
+    with replacing(record) as partial:
         partial.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
     logger.info(
         "%d training utterances of %d speakers, %d development utterances "
@@ -188,203 +179,6 @@ def prepare_voxceleb1(
         save_folder,
     )
     return manifests
-
-
-def find_utterances(data_folder: str | Path) -> dict[str, Path]:
-    """Find VoxCeleb1's audio in any of the layouts that its zips end up in.
-
-    Looked for are `wav`, `*/wav` and `*/*/wav` in the data folder, each with
-    <speaker>/<session>/<utterance>.wav (or .flac) below.
-
-    Arguments
-    ---------
-    data_folder : str | Path
-        VoxCeleb1.
-
-    Returns
-    -------
-    utterances : dict[str, Path]
-        From utterance ID (`id10270/x6uYqmx31kE/00001`) to file, sorted.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no audio; it says where it was looked for.
-    ValueError
-        If an utterance is there twice, or a file elsewhere in the folders.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "wav" / "id10001" / "x" / "00001.wav"
-    >>> path.parent.mkdir(parents=True)
-    >>> path.touch()
-    >>> list(find_utterances(getfixture("tmp_path")))
-    ['id10001/x/00001']
-    """
-    data_folder = Path(data_folder).absolute()
-    if not data_folder.is_dir():
-        raise FileNotFoundError(
-            f"there is no data_folder {data_folder}; {LAYOUT}"
-        )
-    utterances: dict[str, Path] = {}
-    for folder in _wav_folders(data_folder):
-        for path in find_audio(folder):
-            name = str(path)[len(str(folder)) + 1 :].replace(os.sep, "/")
-            if name.count("/") != 2:
-                raise ValueError(
-                    f"{path} is not <speaker>/<session>/<utterance> in "
-                    f"{folder}: move it there or away; {LAYOUT}"
-                )
-            other = utterances.setdefault(utterance_id(name), path)
-            if other is not path:
-                raise ValueError(
-                    f"utterance {utterance_id(name)} is there twice, as "
-                    f"{other} and {path}: remove one of them"
-                )
-    if not utterances:
-        places = "\n  ".join(str(data_folder / name) for name in WAV_FOLDERS)
-        raise FileNotFoundError(
-            f"no {' or '.join(AUDIO_SUFFIXES)} file found, looked in\n"
-            f"  {places}\n{LAYOUT}"
-        )
-    return dict(sorted(utterances.items()))
-
-
-def _wav_folders(data_folder: Path) -> list[Path]:
-    """Existing folders of audio, each once and none within another."""
-    folders: dict[Path, Path] = {}  # where it really is -> as found
-    for pattern in WAV_FOLDERS:
-        for folder in sorted(data_folder.glob(pattern)):
-            is_nested = any(top in folder.parents for top in folders.values())
-            if folder.is_dir() and not is_nested:
-                folders.setdefault(folder.resolve(), folder)
-    return list(folders.values())
-
-
-def find_trials(
-    data_folder: str | Path,
-    save_folder: str | Path,
-    trials: str | Path | None = None,
-) -> Path:
-    """Find the trial list of the test set, or fetch it from VoxCeleb's site.
-
-    Arguments
-    ---------
-    data_folder : str | Path
-        VoxCeleb1; looked in, and in its `meta`.
-    save_folder : str | Path
-        Where a list that was fetched is kept.
-    trials : str | Path | None
-        A path, or the name of a list in the folders above; None for
-        `veri_test2.txt` (VoxCeleb1-O cleaned), else `veri_test.txt`.
-
-    Returns
-    -------
-    path : Path
-        The trial list.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is nowhere; the message says what to put where.
-    ValueError
-        If the site answers with something else than a trial list.
-
-    Example
-    -------
-    >>> folder = getfixture("tmp_path")
-    >>> (folder / "veri_test.txt").touch()
-    >>> find_trials(folder, folder / "save").name
-    'veri_test.txt'
-    """
-    data_folder = Path(data_folder).absolute()
-    save_folder = Path(save_folder).absolute()
-    names = (str(trials),) if trials else TRIAL_LISTS
-    folders = (data_folder, data_folder / "meta")
-    places = [Path(trials).absolute()] if trials else []
-    places += [folder / name for name in names for folder in folders]
-    places += [save_folder / name for name in names]
-    path = _first_file(places)
-    if path:
-        return path
-    if names[0] in TRIAL_LISTS:
-        return _download_trials(names[0], data_folder, save_folder / names[0])
-    looked = "\n  ".join(dict.fromkeys(map(str, places)))
-    raise FileNotFoundError(
-        f"there is no trial list trials={trials}, looked for\n  {looked}\n"
-        f"Correct it, or leave it out to use VoxCeleb's {TRIAL_LISTS[0]}"
-    )
-
-
-def _download_trials(name: str, data_folder: Path, path: Path) -> Path:
-    url = TRIALS_URL + name
-    advice = (
-        f"download {url} to {data_folder / name}, or give a trial list of "
-        f"your own: trials=<path>"
-    )
-    logger.info("no trial list in %s, fetching %s", data_folder, url)
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
-            content = response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise FileNotFoundError(
-            f"no trial list in {data_folder} or {data_folder / 'meta'}, and "
-            f"it cannot be fetched ({error}): {advice}"
-        ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as partial:
-        partial.write_bytes(content)
-        try:
-            read_trials(partial)
-        except ValueError as error:
-            raise ValueError(
-                f"{url} answered with something else than a trial list "
-                f"({error}): {advice}"
-            ) from error
-    return path
-
-
-def read_genders(path: str | Path) -> dict[str, str]:
-    """Read the speakers' genders from VoxCeleb1's table of speakers.
-
-    Arguments
-    ---------
-    path : str | Path
-        `vox1_meta.csv`, separated by tabs (VoxCeleb's) or commas, with the
-        columns "VoxCeleb1 ID" and "Gender" (m or f, or empty).
-
-    Returns
-    -------
-    genders : dict[str, str]
-        From speaker to "m" or "f"; without those whose gender is not given.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "vox1_meta.csv"
-    >>> _ = path.write_text("VoxCeleb1 ID\\tGender\\nid10001\\tm\\n")
-    >>> read_genders(path)
-    {'id10001': 'm'}
-    """
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        header = file.readline()
-        delimiter = "\t" if "\t" in header else ","
-        columns = [column.strip() for column in header.split(delimiter)]
-        if not {"VoxCeleb1 ID", "Gender"} <= set(columns):
-            raise ValueError(
-                f"{path}:1: no columns 'VoxCeleb1 ID' and 'Gender' in "
-                f"{header.strip()!r}: get it from VoxCeleb, or remove it"
-            )
-        genders = {}
-        reader = csv.DictReader(file, columns, delimiter=delimiter)
-        for number, row in enumerate(reader, start=2):
-            gender = (row["Gender"] or "").strip().lower()
-            if gender not in ("m", "f", ""):
-                raise ValueError(
-                    f"{path}:{number}: gender {gender!r} must be m, f or empty"
-                )
-            if gender:
-                genders[row["VoxCeleb1 ID"].strip()] = gender
-    return genders
 
 
 def _trial_speakers(path: Path) -> set[str]:
@@ -446,7 +240,7 @@ def _refuse_bad_files(
     if not problems:
         path.unlink(missing_ok=True)
         return
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         partial.write_text("\n".join(problems) + "\n", "utf-8")
     named = "\n  ".join(problems[:NUM_NAMED])
     if len(problems) > NUM_NAMED:
@@ -469,7 +263,7 @@ def _row(utt_id: str, wav: str, info: AudioInfo) -> dict[str, str]:
 
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
     with (
-        _replacing(path) as partial,
+        replacing(path) as partial,
         open(partial, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
@@ -496,21 +290,3 @@ def _is_up_to_date(record: Path, settings: dict, manifests: Manifests) -> bool:
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _first_file(paths: Iterable[Path]) -> Path | None:
-    return next((path for path in paths if path.is_file()), None)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name; what was written there takes the place of path.
-
-    So a file is there whole or not at all, however the process ends.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
