@@ -3,8 +3,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RECIPE := recipes/VoxCeleb1
-# Data workers and two BLAS threads share two cores: waiting threads sleep.
-export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: help demo test test-long check
 

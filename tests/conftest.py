@@ -1,17 +1,16 @@
 """What several tests need."""
 
-import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from recipe_commands import run_verify, train
+from synthetic_corpus import make_corpus
 
 DATA = Path(__file__).parent / "data"
 RECIPE = Path(__file__).parents[1] / "recipes" / "VoxCeleb1"
-
-# Two BLAS threads that spin for each other lose to any third process.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture
@@ -39,3 +38,42 @@ def write_wav(tmp_path):
         return path, samples
 
     return write
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus") / "VoxCeleb1"
+    make_corpus(
+        folder,
+        num_train_speakers=20,
+        num_test_speakers=4,
+        num_sessions=2,
+        utterances_per_session=2,
+        num_trials=40,
+        num_noises=2,
+        num_rirs=2,
+        utterance_seconds=(0.6, 1.4),
+        num_processes=1,
+    )
+    return folder
+
+
+@pytest.fixture
+def copied(corpus, tmp_path):
+    """A corpus that a test may spoil."""
+    return Path(shutil.copytree(corpus, tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def trained(corpus, tmp_path_factory):
+    """Output folder of a finished training."""
+    output = tmp_path_factory.mktemp("trained")
+    train(corpus, output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def verified(corpus, trained):
+    """Output folder of its verification."""
+    run_verify(corpus, trained / "model", trained / "verification")
+    return trained / "verification"

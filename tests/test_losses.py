@@ -70,9 +70,7 @@ def test_contrastive_losses_agree_with_golden_numbers(golden, name, kind):
     expected = data[f"{name}_{kind}"]
     assert abs(value.item() - expected.item()) < GOLDEN
     gradient = data[f"{name}_{kind}_grad"]
-    torch.testing.assert_close(
-        embeddings.grad, gradient, atol=GOLDEN, rtol=0.0
-    )
+    torch.testing.assert_close(embeddings.grad, gradient, atol=GOLDEN, rtol=0.0)
 
 
 def test_am_softmax_agrees_with_the_published_code(golden):

@@ -1,0 +1,70 @@
+"""Run the recipe's commands in this process, on a narrow model."""
+
+import json
+from pathlib import Path
+
+import train_speaker_embeddings
+import verify
+
+HPARAMS = Path(__file__).parents[1] / "hparams"
+BASELINE = ["--model_yaml=mean_and_deviation.yaml"]
+NARROW = [
+    "--num_epochs=2",
+    "--batch_size=8",
+    "--sentence_len=0.5",
+    "--num_dev_speakers=2",
+    "--num_dev_trials=20",
+    "--warmup_steps=4",
+    "--num_workers=0",
+    "--d_model=16",
+    "--num_blocks=2",
+    "--d_ffn=32",
+    "--subsampling=4",
+    "--subsampling_channels=4",
+    "--attention_channels=8",
+    "--emb_dim=16",
+    "--noprogressbar",
+]
+
+
+def merged(*arguments):
+    """Arguments of which a later one replaces an earlier of the same key."""
+    return list({a.partition("=")[0]: a for a in arguments}.values())
+
+
+def train(data, output, *overrides):
+    """Run the training command in this process."""
+    train_speaker_embeddings.main(
+        merged(
+            str(HPARAMS / "mfcon.yaml"),
+            f"--data_folder={data}",
+            f"--noise_folder={data}/noise",
+            f"--rir_folder={data}/rir",
+            f"--output_folder={output}",
+            *NARROW,
+            *overrides,
+        )
+    )
+
+
+def run_verify(data, model, output, *overrides):
+    """Run the verification command in this process; return its report."""
+    verify.main(
+        merged(
+            str(HPARAMS / "verify.yaml"),
+            f"--data_folder={data}",
+            f"--model_folder={model}",
+            f"--output_folder={output}",
+            "--num_workers=0",
+            "--batch_size=3",
+            "--num_resamples=20",
+            *overrides,
+        )
+    )
+    return json.loads((Path(output) / "report.json").read_text())
+
+
+def snapshot(folder):
+    """Contents of a folder, to see that nothing changed."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files}

@@ -1,0 +1,130 @@
+"""Every YAML file loads, every key is used, none collides with an option."""
+
+import re
+from pathlib import Path
+
+import pytest
+import train_speaker_embeddings
+import verify
+import yaml
+from command import TaglessLoader
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.utils.run_opts import RunOptions
+
+from custom_modules.losses import MFConLoss
+
+ROOT = Path(__file__).parents[1]
+HPARAMS = ROOT / "hparams"
+FILES = sorted(HPARAMS.rglob("*.yaml"))
+COMMANDS = {
+    "mfcon.yaml": train_speaker_embeddings.KEYS,
+    "verify.yaml": verify.KEYS,
+}
+# Read by name in SpeechBrain: the Brain's options, its inference interface.
+SPEECHBRAINS = {
+    "max_grad_norm",
+    "ckpt_interval_minutes",
+    "modules",
+    "pretrainer",
+    "audio_normalizer",
+    "__set_seed",
+}
+# Read from a model folder by our commands and by its users.
+INFERENCE = {"sample_rate", "threshold"}
+
+
+def keys_of(path):
+    return list(yaml.load(path.read_text(), Loader=TaglessLoader))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_key_is_used(path):
+    text = path.read_text()
+    known = SPEECHBRAINS | set(COMMANDS.get(path.name, INFERENCE))
+    code = re.sub(r"#.*", "", text)
+    # Alternatives are named for the command line, beside the key they fill.
+    comments = "\n".join(re.findall(r"#.*", text))
+    referenced = set(re.findall(r"<(\w+)", code))
+    offered = set(re.findall(r"!ref <(\w+)>", comments))
+    assert set(keys_of(path)) - known - referenced - offered == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_key_is_swallowed_by_an_option_of_speechbrain(path):
+    """argparse takes any unique prefix of an option for the option."""
+    options = RunOptions().as_dict()
+    wrong = {
+        (key, option)
+        for key in keys_of(path)
+        for option in options
+        if option.startswith(key) and key not in SPEECHBRAINS
+    }
+    assert wrong == set()
+
+
+def load(overrides=""):
+    with open(HPARAMS / "mfcon.yaml", encoding="utf-8") as file:
+        return load_hyperpyyaml(
+            file,
+            f"d_model: 16\nd_ffn: 32\nnum_blocks: 2\n"
+            f"output_folder: {load.folder}\n{overrides}",
+        )
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path):
+    load.folder = tmp_path  # the checkpointer makes it
+
+
+def test_the_defaults_are_the_published_setup():
+    text = (HPARAMS / "mfcon.yaml").read_text()
+    published = {
+        "batch_size": 100,
+        "sentence_len": 3.0,
+        "num_epochs": 30,
+        "lr": 1e-3,
+        "warmup_steps": 2000,
+        "halving_epochs": 5,
+        "weight_decay": 1e-7,
+        "margin": 0.2,
+        "scale": 30.0,
+        "temperature": 0.07,
+        "mfcon_weight": 0.03,
+        "supcon_weight": 0.03,
+        "n_mels": 80,
+        "d_model": 256,
+        "num_blocks": 6,
+        "num_heads": 4,
+        "d_ffn": 2048,
+        "kernel_size": 15,
+        "emb_dim": 192,
+        "snr_low": 15,
+        "snr_high": 25,
+    }
+    values = yaml.load(text, Loader=TaglessLoader)
+    assert {key: values[key] for key in published} == published
+
+
+@pytest.mark.parametrize(
+    "name", ["supcon_loss", "triplet_loss", "npairs_loss", "ntxent_loss"]
+)
+def test_the_contrastive_loss_is_exchanged_in_both_terms(name):
+    hparams = load(f"contrastive: !ref <{name}>\n")
+    mfcon = hparams["objective"].terms["mfcon"]
+    supcon = hparams["objective"].terms["supcon"]
+    assert isinstance(mfcon, MFConLoss)
+    assert mfcon.contrastive is supcon.contrastive is hparams[name]
+
+
+def test_sharing_reaches_the_block_heads():
+    heads = load("share_pooling: True\nshare_projection: True\n")["block_heads"]
+    first, second = heads.heads
+    assert first.pooling is second.pooling
+    assert first.projection is second.projection
+
+
+def test_inference_and_training_share_their_parameters():
+    hparams = load()
+    model = hparams["model"]["embedding_model"]
+    assert model.encoder is hparams["modules"]["encoder"]
+    assert model.embedding_head is hparams["modules"]["embedding_head"]
