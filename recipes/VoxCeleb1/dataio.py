@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from audio_files import find_audio
+from audio_files import find_audio, inspect_many
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataio import load_data_csv
 from speechbrain.dataio.dataloader import SaveableDataLoader
@@ -242,39 +242,47 @@ def read_manifest(
     return utterances, durations
 
 
-def find_noises(folder: str | Path) -> list[Path]:
+def find_noises(folder: str | Path, sample_rate: int) -> list[Path]:
     """Recordings of noise: MUSAN's folder, or any folder of audio."""
-    return _find_required(
-        folder, "noise_folder", "MUSAN (https://www.openslr.org/17)"
-    )
+    files = _find(folder, "noise_folder", "MUSAN (https://www.openslr.org/17)")
+    return _checked(files, sample_rate)
 
 
-def find_rirs(folder: str | Path) -> list[Path]:
+def find_rirs(folder: str | Path, sample_rate: int) -> list[Path]:
     """Room impulse responses: RIRS_NOISES' folder, or any folder of audio.
 
     RIRS_NOISES also holds noises: its `pointsource_noises` and what has
     "noise" in its name are left out.
     """
-    folder = Path(folder)
-    files = _find_required(
+    files = _find(
         folder, "rir_folder", "RIRS_NOISES (https://www.openslr.org/28)"
     )
-    if not any(folder.glob("**/simulated_rirs")):
-        return files
-    relative = {path: path.relative_to(folder) for path in files}
-    return [
-        path
-        for path, below in relative.items()
-        if "pointsource_noises" not in below.parts and "noise" not in path.name
-    ]
+    if any("simulated_rirs" in path.parts for path in files):
+        files = [
+            path
+            for path in files
+            if "pointsource_noises" not in path.parts
+            and "noise" not in path.name
+        ]
+    return _checked(files, sample_rate)
 
 
-def _find_required(folder: str | Path, key: str, source: str) -> list[Path]:
+def _find(folder: str | Path, key: str, source: str) -> list[Path]:
     folder = Path(folder).absolute()
     files = find_audio(folder) if folder.is_dir() else []
     if not files:
         raise ValueError(
             f"{folder}: no audio files. Get {source} and say where it is with "
             f"--{key}=FOLDER, or train without by --{key}=null"
+        )
+    return files
+
+
+def _checked(files: list[Path], sample_rate: int) -> list[Path]:
+    _, problems = inspect_many(files, sample_rate)
+    if problems:
+        raise ValueError(
+            f"{len(problems)} files for augmentation cannot be used; repair "
+            "or remove them:\n  " + "\n  ".join(problems[:10])
         )
     return files

@@ -61,7 +61,7 @@ KEYS = [
 
 def main(argv: list[str]) -> None:
     """Prepare, train, export: in this order."""
-    started = time.monotonic()
+    started, commit = time.monotonic(), git_commit()
     hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
     manifests = prepare_voxceleb1(
         hparams["data_folder"],
@@ -72,18 +72,19 @@ def main(argv: list[str]) -> None:
         sample_rate=hparams["sample_rate"],
         seed=hparams["seed"],
     )
+    sample_rate = hparams["sample_rate"]
     noise_folder, rir_folder = hparams["noise_folder"], hparams["rir_folder"]
     augmentation = None
     if noise_folder or rir_folder:
         augmentation = hparams["augmentation_source"](
-            find_noises(noise_folder) if noise_folder else [],
-            find_rirs(rir_folder) if rir_folder else [],
+            find_noises(noise_folder, sample_rate) if noise_folder else [],
+            find_rirs(rir_folder, sample_rate) if rir_folder else [],
         )
     train_set, speakers = make_train_dataset(
         manifests.train_csv,
         hparams["data_folder"],
         hparams["sentence_len"],
-        hparams["sample_rate"],
+        sample_rate,
         hparams["seed"],
         augmentation,
     )
@@ -95,7 +96,7 @@ def main(argv: list[str]) -> None:
         dev_loader = make_evaluation_loader(
             *read_manifest(manifests.dev_csv, hparams["data_folder"]),
             hparams["eval_batch_size"],
-            hparams["sample_rate"],
+            sample_rate,
             hparams["num_workers"],
         )
 
@@ -123,13 +124,13 @@ def main(argv: list[str]) -> None:
     brain.fit(hparams["epoch_counter"], train_loader, dev_loader)
 
     # The best on the development trials; without them, the last.
-    key = "eer" if dev_trials else None
+    key = "eer" if dev_trials is not None else None
     best = checkpointer.recover_if_possible(min_key=key)
     export_model(
         hparams_file,
         overrides,
         hparams["model"]["embedding_model"],
-        best.meta.get("threshold", 0.0),
+        best.meta.get("threshold"),
         {
             "speakers": sorted(speakers.lab2ind),
             "hparams_file": hparams_file,
@@ -140,10 +141,15 @@ def main(argv: list[str]) -> None:
             "dev_min_dcf": best.meta.get("min_dcf"),
             "minutes": round((time.monotonic() - started) / 60, 2),
             "machine": machine(),
-            "commit": git_commit(),
+            "commit": commit,
         },
         hparams["model_folder"],
     )
+    if dev_trials is None:
+        logger.warning(
+            "There are no development trials: this is the last epoch, and the "
+            "model folder holds no threshold"
+        )
     logger.info(
         f"Epoch {best.meta['epoch']} is in {hparams['model_folder']}. Verify "
         f"with: python verify.py hparams/verify.yaml "

@@ -1,0 +1,153 @@
+"""What the READMEs say to type, typed."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import torch
+import train_speaker_embeddings
+import verify
+import yaml
+from command import TaglessLoader
+from hyperpyyaml import load_hyperpyyaml
+from recipe_commands import NARROW, merged
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "recipes" / "VoxCeleb1"
+READMES = [ROOT / "README.md", RECIPE / "README.md"]
+MAINS = {
+    "train_speaker_embeddings.py": train_speaker_embeddings.main,
+    "verify.py": verify.main,
+}
+
+
+def commands():
+    """Every `python …` line of the READMEs' indented blocks, in order."""
+    for readme in READMES:
+        text = readme.read_text().replace("\\\n", " ")
+        for line in re.findall(r"^    (python .+)$", text, re.M):
+            yield pytest.param(readme.parent, shlex.split(line), id=line[:60])
+
+
+def block(language):
+    """The README's one fenced block of a language."""
+    (text,) = re.findall(
+        rf"```{language}\n(.*?)```", READMES[0].read_text(), re.S
+    )
+    return text
+
+
+@pytest.fixture(scope="module")
+def newcomer(corpus, tmp_path_factory):
+    """A working directory with hparams and the data where defaults look."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    (folder / "hparams").symlink_to(ROOT / "hparams")
+    (folder / "data").mkdir()
+    for name in ("VoxCeleb1", "voxocean", "musan", "RIRS_NOISES"):
+        part = {"musan": "noise", "RIRS_NOISES": "rir"}.get(name, "")
+        (folder / "data" / name).symlink_to(corpus / part)
+    return folder
+
+
+@pytest.mark.parametrize(("base", "words"), commands())
+def test_a_command_of_the_readmes_runs(
+    newcomer, corpus, monkeypatch, base, words
+):
+    """As typed, narrowed; one after the other, in one folder."""
+    monkeypatch.chdir(newcomer)
+    script, *arguments = words[1:]
+    arguments = [
+        word.replace("/path/to/", "data/")
+        for word in arguments
+        if not word.startswith("…")
+    ]
+    narrow = NARROW
+    if Path(script).name == "verify.py":
+        narrow = ["--num_workers=0", "--num_resamples=20"]
+    elif "--num_dev_speakers=0" in arguments:
+        narrow = [word for word in NARROW if "num_dev_speakers" not in word]
+    MAINS[Path(script).name](merged(*arguments, *narrow))
+
+
+def test_the_inference_snippet_runs(trained, corpus, monkeypatch):
+    wavs = sorted((corpus / "wav" / "id10270").rglob("*.wav"))
+    code = block("python")
+    for old, new in (
+        ("runs/mfcon/1986/model", trained / "model"),
+        ("a.wav", wavs[0]),
+        ("b.wav", wavs[1]),
+    ):
+        assert code.count(old) == 1
+        code = code.replace(old, str(new))
+    names = {}
+    exec(code, names)  # the README's own words
+    expected = names["score"] > names["model"].hparams.threshold
+    assert names["same_speaker"] == expected
+
+
+def test_the_yaml_snippet_makes_an_embedding_model():
+    hparams = load_hyperpyyaml(block("yaml"))
+    model = hparams["embedding_model"].eval()
+    feats, lengths = torch.rand(2, 100, 80), torch.tensor([1.0, 0.5])
+    embeddings = model(feats, lengths)
+    assert embeddings.shape == (2, 1, 192)
+    alone = model(feats[1:, :50])
+    torch.testing.assert_close(embeddings[1:], alone, atol=1e-4, rtol=0.0)
+
+
+def test_the_code_map_names_every_file_once():
+    text = READMES[0].read_text()
+    table = text[text.index("## Code map") : text.index("## Citing")]
+    named = re.findall(r"`\s*([\w*]+\.py)`", table)
+    assert len(named) == len(set(named))
+    files = {
+        path.name
+        for folder in (ROOT / "custom_modules", RECIPE)
+        for path in folder.glob("*.py")
+        if path.name != "__init__.py"
+    }
+    globbed = {name for name in files if name.startswith("synthetic_")}
+    assert set(named) - {"synthetic_*.py", "test_recipes.py"} == files - globbed
+
+
+def test_the_menu_names_every_verb():
+    shown = subprocess.run(
+        ["make"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for verb in ("demo", "test", "test-long", "check"):
+        assert re.search(rf"^{verb} ", shown, re.M), verb
+    for command in re.findall(r"^    make (\S+)", READMES[0].read_text(), re.M):
+        assert command in shown
+
+
+def test_the_package_requires_what_it_imports_and_nothing_else():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = {
+        re.match(r"[\w-]+", line)[0] for line in project["dependencies"]
+    }
+    imported = set()
+    for path in (ROOT / "custom_modules").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.split(".")[0])
+    third_party = imported - set(sys.stdlib_module_names) - {"custom_modules"}
+    names = packages_distributions()
+    assert {names[name][0] for name in third_party} == required
+
+
+def test_the_demo_overrides_keys_that_exist():
+    demo = yaml.safe_load(
+        re.sub(r"!ref", "", (RECIPE / "experiments/demo.yaml").read_text())
+    )
+    hparams = yaml.load(
+        (ROOT / demo["hparams"]).read_text(), Loader=TaglessLoader
+    )
+    assert set(demo["overrides"]) <= set(hparams)
