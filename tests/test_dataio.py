@@ -1,0 +1,153 @@
+"""Crops and draws are functions of seed, epoch and utterance."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from dataio import (
+    find_noises,
+    find_rirs,
+    make_evaluation_loader,
+    make_train_dataset,
+    make_train_loader,
+    random_crop,
+)
+
+from custom_modules.augmentation import AugmentationSource
+from custom_modules.samplers import ShuffledBatchSampler
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Twelve utterances of three speakers, of 0.5 to 1.6 s."""
+    rows = ["ID,duration,wav,spk_id"]
+    for i in range(12):
+        utt_id = f"id1000{i % 3}/session/{i:05d}"
+        path = tmp_path / "wav" / f"{utt_id}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = np.random.default_rng(i).uniform(-0.5, 0.5, 8000 + 1600 * i)
+        soundfile.write(path, samples, 16000)
+        duration = len(samples) / 16000
+        rows.append(
+            f"{utt_id},{duration},$data_root/wav/{utt_id}.wav,id1000{i % 3}"
+        )
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def dataset(manifest, seed=1, with_noise=True):
+    folder = manifest.parent
+    noises = find_noises(folder / "wav" / "id10000", 16000)
+    source = AugmentationSource(noises, noises, 15, 25, 16000, seed)
+    return make_train_dataset(
+        manifest, folder, 1.0, 16000, seed, source if with_noise else None
+    )
+
+
+def collect(manifest, epoch, num_workers, seed=1):
+    """Everything that is random in an epoch, by utterance."""
+    data, _ = dataset(manifest, seed)
+    sampler = ShuffledBatchSampler(len(data), 3, seed)
+    sampler.set_epoch(epoch)
+    items = {}
+    for batch in make_train_loader(data, sampler, num_workers):
+        for i, utt_id in enumerate(batch.id):
+            items[utt_id] = torch.cat(
+                [
+                    batch.sig.data[i],
+                    batch.material.data[i],
+                    batch.snr.data[i],
+                    batch.is_noise.data[i].float(),
+                ]
+            )
+    return items
+
+
+def is_same(first, second):
+    return list(first) == list(second) and all(
+        torch.equal(first[key], second[key]) for key in first
+    )
+
+
+def test_the_number_of_workers_changes_nothing(manifest):
+    assert is_same(collect(manifest, 3, 0), collect(manifest, 3, 2))
+
+
+def test_another_epoch_or_seed_draws_anew(manifest):
+    base = collect(manifest, 1, 0)
+    for other in (collect(manifest, 2, 0), collect(manifest, 1, 0, seed=2)):
+        assert sorted(base) == sorted(other)
+        assert not any(torch.equal(base[key], other[key]) for key in base)
+
+
+def test_making_an_iterator_leaves_the_global_random_state_alone(manifest):
+    data, _ = dataset(manifest)
+    loader = make_train_loader(data, ShuffledBatchSampler(12, 3, 1), 0)
+    state = torch.get_rng_state()
+    next(iter(loader))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_crop_is_a_segment_of_the_file(manifest):
+    path = next((manifest.parent / "wav" / "id10002").rglob("*11.wav"))
+    whole, rate = soundfile.read(path, dtype="float32")
+    generator = np.random.default_rng(0)
+    starts = set()
+    for _ in range(20):
+        crop = random_crop(path, len(whole) / rate, 0.5, rate, generator)
+        windows = np.lib.stride_tricks.sliding_window_view(whole, len(crop))
+        matches = np.flatnonzero((windows == crop.numpy()).all(axis=1))
+        assert len(matches) == 1
+        starts.add(int(matches[0]))
+    assert len(starts) == 20
+
+
+def test_a_short_utterance_is_repeated_to_length(manifest):
+    path = manifest.parent / "wav" / "id10000" / "session" / "00000.wav"
+    whole, rate = soundfile.read(path, dtype="float32")
+    crop = random_crop(path, 0.5, 1.2, rate, np.random.default_rng(0))
+    expected = np.concatenate([whole, whole, whole])[: round(1.2 * rate)]
+    np.testing.assert_array_equal(crop.numpy(), expected)
+
+
+def test_labels_follow_the_sorted_speakers(manifest):
+    data, encoder = dataset(manifest, with_noise=False)
+    assert encoder.lab2ind == {"id10000": 0, "id10001": 1, "id10002": 2}
+    item = data[(1, 4)]
+    assert item["spk_id_encoded"].item() == 1
+    assert "material" not in item
+
+
+def test_every_utterance_is_evaluated_once_the_longest_first(manifest):
+    wavs = sorted((manifest.parent / "wav").rglob("*.wav"))
+    utterances = {path.stem: path for path in wavs}
+    durations = {path.stem: soundfile.info(path).duration for path in wavs}
+    loader = make_evaluation_loader(utterances, durations, 5, 16000, 0)
+    batches = [batch.id for batch in loader]
+    order = [utt_id for batch in batches for utt_id in batch]
+    assert [len(batch) for batch in batches] == [5, 5, 2]
+    assert order == sorted(durations, key=durations.get, reverse=True)
+
+
+def test_rooms_of_rirs_noises_leave_its_noises_out(tmp_path, write_wav):
+    names = [
+        "simulated_rirs/smallroom/Room001/Room001-00001.wav",
+        "real_rirs_isotropic_noises/RVB2014_type1_rir_largeroom1_far.wav",
+        "real_rirs_isotropic_noises/RVB2014_type1_noise_largeroom1_1.wav",
+        "pointsource_noises/noise-free-sound-0000.wav",
+    ]
+    for name in names:
+        write_wav(f"RIRS_NOISES/{name}", seconds=0.2)
+    rooms = find_rirs(tmp_path / "RIRS_NOISES", 16000)
+    assert sorted(path.name for path in rooms) == [
+        "RVB2014_type1_rir_largeroom1_far.wav",
+        "Room001-00001.wav",
+    ]
+
+
+def test_a_bad_noise_file_is_named_before_training(tmp_path, write_wav):
+    write_wav("noise/good.wav")
+    (tmp_path / "noise" / "bad.wav").write_text("not audio\n")
+    with pytest.raises(ValueError, match=r"1 files for augmentation.*\n.*bad"):
+        find_noises(tmp_path / "noise", 16000)
