@@ -13,10 +13,11 @@ def read_audio(
     sample_rate: int,
     start: int = 0,
     num_samples: int | None = None,
+    channel: int | None = None,
 ) -> Tensor:
     """Read a segment by seeking: nothing before it is decoded.
 
-    Channels are averaged; another sample rate is converted as SpeechBrain's
+    Another sample rate is converted as SpeechBrain's
     `AudioNormalizer` does.
 
     Arguments
@@ -29,6 +30,8 @@ def read_audio(
         First sample of the segment, counted at `sample_rate`.
     num_samples : int | None
         Samples of the segment, at `sample_rate`; None reads to the end.
+    channel : int | None
+        The channel to read, from 0; None averages all.
 
     Returns
     -------
@@ -62,10 +65,11 @@ def read_audio(
     if len(samples) < wanted or wanted < 1:
         raise ValueError(
             f"{path}: has no {wanted} samples from {first} on; it is shorter "
-            "than its header or its manifest says: replace the file, then "
-            "prepare the data anew"
+            "than its header or its manifest says: replace the file, or delete "
+            "the manifests to have them made anew"
         )
-    wav = torch.from_numpy(samples).mean(dim=1)
+    channels = torch.from_numpy(samples)  # (samples, channels)
+    wav = channels.mean(dim=1) if channel is None else channels[:, channel]
     if not wav.isfinite().all():
         raise ValueError(f"{path}: has NaN or infinite samples: replace it")
     if rate != sample_rate:

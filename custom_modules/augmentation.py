@@ -165,7 +165,8 @@ class AugmentationSource:
         self, path: Path, num_samples: int, generator: np.random.Generator
     ) -> Tensor:
         del generator  # a room has no random part
-        rir = read_audio(path, self.sample_rate)
+        # Microphones of an array hear the sound at different times.
+        rir = read_audio(path, self.sample_rate, channel=0)
         rir = rir[int(rir.abs().argmax()) :][:num_samples]
         return nn.functional.pad(rir, (0, num_samples - len(rir)))
 

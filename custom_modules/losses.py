@@ -171,6 +171,8 @@ class MFConLoss:
     0.0
     """
 
+    needs_blocks = True
+
     def __init__(
         self,
         contrastive: ContrastiveLoss,
@@ -213,7 +215,8 @@ class Objective:
     Arguments
     ---------
     terms : dict[str, Callable]
-        Each (predictions, labels) → scalar.
+        Each (predictions, labels) → scalar; one whose attribute
+        `needs_blocks` is True gets the block embeddings.
     weights : dict[str, float]
         A weight of each term, not negative; 0 leaves the term out and it is
         not computed.
@@ -247,9 +250,12 @@ class Objective:
         self.terms = {name: terms[name] for name in terms if weights[name]}
         self.weights = dict(weights)
 
-    def is_active(self, name: str) -> bool:
-        """Whether the term `name` is computed."""
-        return name in self.terms
+    @property
+    def needs_blocks(self) -> bool:
+        """Whether a term that is computed looks at block embeddings."""
+        return any(
+            getattr(term, "needs_blocks", False) for term in self.terms.values()
+        )
 
     def __call__(
         self, predictions: Predictions, labels: Tensor

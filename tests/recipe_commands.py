@@ -56,7 +56,7 @@ def run_verify(data, model, output, *overrides):
             f"--model_folder={model}",
             f"--output_folder={output}",
             "--num_workers=0",
-            "--batch_size=3",
+            "--batch_seconds=4",
             "--num_resamples=20",
             *overrides,
         )

@@ -93,9 +93,12 @@ def test_bad_trials_are_named_by_line(copied, trained, tmp_path, line, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_data_folder_is_named_with_the_layout(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no data_folder .*nowhere"):
-        train(tmp_path / "nowhere", tmp_path / "out")
+def test_no_data_folder_is_named_with_the_layout(trained, tmp_path):
+    nowhere, message = tmp_path / "nowhere", r"no data_folder .*nowhere"
+    with pytest.raises(FileNotFoundError, match=message):
+        train(nowhere, tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match=message):
+        run_verify(nowhere, trained / "model", tmp_path / "out")
 
 
 @pytest.mark.parametrize("key", ["noise_folder", "rir_folder"])
@@ -115,6 +118,8 @@ def test_no_augmentation_folder_says_where_to_get_it(corpus, tmp_path, key):
         ("--contrastive=!ref <triplett_loss>", "triplett_loss"),
         ("--blocks=[0, 7]", "must be different numbers from 0 to 1"),
         ("--batch_size=1000", "number of training utterances"),
+        ("--blocks=[0, 7", "not valid YAML"),
+        ("--train_log=a=b", "another '='"),
     ],
 )
 def test_wrong_overrides_are_named(corpus, tmp_path, override, message):
@@ -127,6 +132,8 @@ def test_wrong_overrides_are_named(corpus, tmp_path, override, message):
     ("old", "new", "message"),
     [
         ("sentence_len: 3.0", "sentence_lenn: 3.0", "sentence_lenn"),
+        ("seed: 1986\n", "seed: 1986\nsnr_lov: 3\n", "nothing uses 'snr_lov'"),
+        ("max_grad_norm: .inf", "max_grad_nrom: .inf", "max_grad_norm"),
         (
             "        supcon: !ref <supcon_weight>",
             "        supconn: !ref <supcon_weight>",
@@ -156,10 +163,26 @@ def test_a_checkpoint_of_another_architecture_is_left_alone(corpus, trained):
     assert snapshot(trained) == before
 
 
+@pytest.mark.parametrize(
+    "override", ["--seed=7", "--num_dev_speakers=0", "--num_dev_trials=10"]
+)
+def test_a_training_is_not_continued_on_other_data(corpus, trained, override):
+    before = snapshot(trained)
+    with pytest.raises(ValueError, match="a training on other data"):
+        train(corpus, trained, override)
+    assert snapshot(trained) == before
+
+
 def test_a_model_folder_that_does_not_fit_is_named(corpus, trained, tmp_path):
     folder = Path(shutil.copytree(trained / "model", tmp_path / "model"))
     torch.save({"weight": torch.zeros(3)}, folder / "embedding_model.ckpt")
     with pytest.raises(ValueError, match=r"embedding_model.ckpt does not fit"):
+        run_verify(corpus, folder, tmp_path / "out")
+    (folder / "training.json").write_text("{")
+    with pytest.raises(ValueError, match=r"training.json is damaged"):
+        run_verify(corpus, folder, tmp_path / "out")
+    (folder / "embedding_model.ckpt").unlink()
+    with pytest.raises(ValueError, match=r"embedding_model.ckpt is missing"):
         run_verify(corpus, folder, tmp_path / "out")
     (folder / "hyperparams.yaml").unlink()
     with pytest.raises(ValueError, match=r"hyperparams.yaml is missing"):

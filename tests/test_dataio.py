@@ -123,10 +123,12 @@ def test_every_utterance_is_evaluated_once_the_longest_first(manifest):
     wavs = sorted((manifest.parent / "wav").rglob("*.wav"))
     utterances = {path.stem: path for path in wavs}
     durations = {path.stem: soundfile.info(path).duration for path in wavs}
-    loader = make_evaluation_loader(utterances, durations, 5, 16000, 0)
+    loader = make_evaluation_loader(utterances, durations, 5.0, 16000, 0)
     batches = [batch.id for batch in loader]
     order = [utt_id for batch in batches for utt_id in batch]
-    assert [len(batch) for batch in batches] == [5, 5, 2]
+    assert [len(batch) for batch in batches] == [3, 4, 5]
+    for batch in batches:
+        assert len(batch) * durations[batch[0]] <= 5.0
     assert order == sorted(durations, key=durations.get, reverse=True)
 
 
@@ -139,11 +141,12 @@ def test_rooms_of_rirs_noises_leave_its_noises_out(tmp_path, write_wav):
     ]
     for name in names:
         write_wav(f"RIRS_NOISES/{name}", seconds=0.2)
-    rooms = find_rirs(tmp_path / "RIRS_NOISES", 16000)
-    assert sorted(path.name for path in rooms) == [
-        "RVB2014_type1_rir_largeroom1_far.wav",
-        "Room001-00001.wav",
-    ]
+    folder = tmp_path / "RIRS_NOISES"
+    real = "RVB2014_type1_rir_largeroom1_far.wav"
+    rooms = sorted(path.name for path in find_rirs(folder, 16000))
+    assert rooms == [real, "Room001-00001.wav"]
+    (room,) = find_rirs(folder / "real_rirs_isotropic_noises", 16000)
+    assert room.name == real
 
 
 def test_a_bad_noise_file_is_named_before_training(tmp_path, write_wav):

@@ -168,7 +168,13 @@ def test_a_term_of_weight_zero_is_not_computed():
     )
     predictions = Predictions(torch.zeros(1, 2), torch.zeros(1, 2), [])
     assert list(objective(predictions, torch.tensor([0]))) == ["softmax"]
-    assert not objective.is_active("other")
+    assert not objective.needs_blocks
+
+
+def test_the_objective_says_whether_block_heads_are_needed():
+    terms = {"a": SoftmaxLoss(), "b": MFConLoss(SupConLoss())}
+    assert Objective(terms, {"a": 1.0, "b": 0.1}).needs_blocks
+    assert not Objective(terms, {"a": 1.0, "b": 0.0}).needs_blocks
 
 
 @pytest.mark.parametrize(

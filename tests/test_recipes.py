@@ -77,7 +77,7 @@ def test_the_report_says_what_was_measured(verified):
 
 
 def test_scores_do_not_depend_on_the_batch(corpus, trained, verified, tmp_path):
-    run_verify(corpus, trained / "model", tmp_path, "--batch_size=1")
+    run_verify(corpus, trained / "model", tmp_path, "--batch_seconds=0.1")
     _, alone = read_scores(tmp_path / "scores.txt")
     _, batched = read_scores(verified / "scores.txt")
     np.testing.assert_allclose(alone, batched, atol=1e-4)
@@ -110,11 +110,18 @@ def test_speechbrain_loads_the_folder_and_gives_the_same_scores(
     assert str(model.hparams.threshold) in thresholds
 
 
+@pytest.mark.parametrize(
+    "num_workers", [0, pytest.param(2, marks=pytest.mark.long)]
+)
 def test_an_interrupted_training_ends_with_the_same_weights(
-    corpus, trained, tmp_path, monkeypatch
+    corpus, trained, tmp_path, monkeypatch, num_workers
 ):
     """Stopped in the middle of the second epoch, and started again."""
-    steps = ["--ckpt_interval_steps=1", "--ckpt_interval_minutes=0"]
+    steps = [
+        "--ckpt_interval_steps=1",
+        "--ckpt_interval_minutes=0",
+        f"--num_workers={num_workers}",
+    ]
     fit_batch = SpeakerBrain.fit_batch
     calls = []
 
@@ -132,6 +139,29 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     train(corpus, tmp_path, *steps)
     for name, value in weights(trained).items():
         assert torch.equal(weights(tmp_path)[name], value), name
+    logs = [
+        re.sub(r"utterances_per_second.*?data: \S+", "", path.read_text())
+        for path in (trained / "train_log.txt", tmp_path / "train_log.txt")
+    ]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["--contrastive=!ref <triplet_loss>"],
+        ["--contrastive=!ref <npairs_loss>"],
+        ["--contrastive=!ref <ntxent_loss>"],
+        ["--share_pooling=True", "--share_projection=True", "--blocks=[1]"],
+    ],
+)
+def test_the_rows_of_the_papers_tables_train(corpus, tmp_path, overrides):
+    rows = ["--mfcon_weight=0.1", "--supcon_weight=0", "--num_epochs=1"]
+    train(corpus, tmp_path, *rows, *overrides)
+    log = (tmp_path / "train_log.txt").read_text()
+    value = re.search(r"mfcon: (\S+),", log)[1]
+    assert float(value) > 0
+    assert "supcon" not in log
 
 
 def test_without_development_speakers_the_last_epoch_is_used(corpus, tmp_path):

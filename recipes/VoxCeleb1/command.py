@@ -70,12 +70,19 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
         misspelt, an override of an unknown key or of a whole section.
     """
     refuse_several_ranks()
+    for word in argv:
+        if word.startswith("--") and word.count("=") > 1:
+            raise ValueError(
+                f"{word}: SpeechBrain's command line cannot take a value with "
+                "another '='; rename the folder, or write it into the YAML file"
+            )
     hparams_file, run_opts, overrides = sb.parse_arguments(argv)
     if not Path(hparams_file).is_file():
         raise ValueError(
             f"{Path(hparams_file).absolute()}: there is no such YAML file"
         )
-    given = yaml.load(overrides or "{}", Loader=TaglessLoader) or {}
+    text = Path(hparams_file).read_text("utf-8")
+    given = _parse(overrides or "{}", f"the overrides {overrides}")
     for key, value in given.items():
         if isinstance(value, dict):
             raise ValueError(
@@ -96,7 +103,23 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
             similar = difflib.get_close_matches(key, hparams)
             hint = f"; is {similar[0]!r} a misspelling?" if similar else ""
             raise ValueError(f"{hparams_file}: key {key!r} is missing{hint}")
+    for key, value in _parse(text, hparams_file).items():
+        # An object may be an alternative that the command line chooses.
+        is_object = isinstance(value, dict) or str(value).startswith("!")
+        is_used = key in keys or f"<{key}>" in text or key.startswith("__")
+        if not is_used and not is_object:
+            similar = difflib.get_close_matches(key, keys)
+            hint = f"; is it {similar[0]!r} misspelt?" if similar else ""
+            raise ValueError(f"{hparams_file}: nothing uses {key!r}{hint}")
     return Experiment(hparams_file, run_opts, overrides, hparams)
+
+
+def _parse(text: str, origin: str) -> dict:
+    try:
+        return yaml.load(text, Loader=TaglessLoader) or {}
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{origin}: not valid YAML: {reason}") from error
 
 
 def refuse_several_ranks() -> None:
@@ -113,13 +136,13 @@ def run(main: Callable[[list[str]], None]) -> None:
 
     The traceback goes to the log file, if there is one already.
     """
+    logging.basicConfig(level=logging.INFO, format="%(name)s - %(message)s")
     try:
         main(sys.argv[1:])
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         logger.debug("The error below came from here:", exc_info=True)
-        sys.exit(_report(error))
-
-
-def _report(error: Exception) -> int:
-    sys.stderr.write(f"error: {error}\n")
-    return USER_ERROR
+        message = str(error)
+        if message.startswith("Caught "):  # in a loader's worker
+            message = message.strip().splitlines()[-1].partition(": ")[2]
+        sys.stderr.write(f"error: {message}\n")
+        sys.exit(USER_ERROR)

@@ -165,7 +165,7 @@ def make_train_loader(
 def make_evaluation_loader(
     utterances: dict[str, Path],
     durations: dict[str, float],
-    batch_size: int,
+    batch_seconds: float,
     sample_rate: int,
     num_workers: int,
 ) -> DataLoader:
@@ -180,8 +180,10 @@ def make_evaluation_loader(
         File of each utterance.
     durations : dict[str, float]
         Length of each in s, for sorting.
-    batch_size : int
-        Utterances of a batch.
+    batch_seconds : float
+        Speech of a batch in s, padding included; an utterance that is longer
+        makes a batch of its own. Attention's memory grows with the square of
+        the length, so a number of utterances would be no bound.
     sample_rate : int
         Hz.
     num_workers : int
@@ -200,14 +202,13 @@ def make_evaluation_loader(
 
     dataset.add_dynamic_item(read, ["wav"], "sig")
     dataset.set_output_keys(["id", "sig"])
-    order = sorted(
-        range(len(dataset)),
-        key=lambda i: (-durations[dataset.data_ids[i]], dataset.data_ids[i]),
-    )
-    batches = [
-        order[start : start + batch_size]
-        for start in range(0, len(order), batch_size)
-    ]
+    ids = dataset.data_ids
+    order = sorted(range(len(ids)), key=lambda i: (-durations[ids[i]], ids[i]))
+    batches = []
+    while order:
+        batch_size = max(1, int(batch_seconds / durations[ids[order[0]]]))
+        batches.append(order[:batch_size])
+        order = order[batch_size:]
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -257,7 +258,8 @@ def find_rirs(folder: str | Path, sample_rate: int) -> list[Path]:
     files = _find(
         folder, "rir_folder", "RIRS_NOISES (https://www.openslr.org/28)"
     )
-    if any("simulated_rirs" in path.parts for path in files):
+    parts = {"simulated_rirs", "real_rirs_isotropic_noises"}
+    if any(parts & set(path.parts) for path in files):
         files = [
             path
             for path in files

@@ -6,22 +6,15 @@ import torch
 from hyperpyyaml import resolve_references
 from report import write_json
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from torch import nn
 from whole_files import replacing
 
 
-def export_model(
-    hparams_file: str | Path,
-    overrides: str,
-    embedding_model: nn.Module,
-    threshold: float,
-    training: dict,
-    folder: str | Path,
-) -> None:
-    """Write hyperparams.yaml, embedding_model.ckpt and training.json.
+def resolve_model(hparams_file: str | Path, overrides: str) -> CommentedMap:
+    """Read the section `model` of a training's YAML file, overridden.
 
-    The YAML is the resolved section `model` of the training's, so the folder
-    needs neither the training's YAML file nor its overrides.
+    At the start of the training: the file may be edited while it runs.
 
     Arguments
     ---------
@@ -29,18 +22,39 @@ def export_model(
         The training's YAML file.
     overrides : str
         Its overrides.
+
+    Returns
+    -------
+    model : CommentedMap
+        All that inference needs, without references out of it.
+    """
+    with open(hparams_file, encoding="utf-8") as file:
+        return YAML().load(resolve_references(file, overrides))["model"]
+
+
+def export_model(
+    model: CommentedMap,
+    embedding_model: nn.Module,
+    threshold: float | None,
+    training: dict,
+    folder: str | Path,
+) -> None:
+    """Write hyperparams.yaml, embedding_model.ckpt and training.json.
+
+    Arguments
+    ---------
+    model : CommentedMap
+        Of `resolve_model`.
     embedding_model : nn.Module
         With the trained parameters.
-    threshold : float
-        Cosine above which two utterances are of the same speaker.
+    threshold : float | None
+        Cosine above which two utterances are of the same speaker; None
+        without development trials to choose it on.
     training : dict
         Of the training: its "speakers", and what else is worth knowing.
     folder : str | Path
         Made if missing; files of the same name are replaced.
     """
-    with open(hparams_file, encoding="utf-8") as file:
-        resolved = YAML().load(resolve_references(file, overrides))
-    model = resolved["model"]
     model["threshold"] = threshold
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

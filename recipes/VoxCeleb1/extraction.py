@@ -42,13 +42,21 @@ def load_model(
         Says which file is missing or does not fit.
     """
     folder = Path(folder).absolute()
-    for name in (hparams_file, "training.json"):
+    names = [hparams_file, "training.json"]
+    if hparams_file == "hyperparams.yaml":  # of a training, so with parameters
+        names.append("embedding_model.ckpt")
+    for name in names:
         if not (folder / name).is_file():
             raise ValueError(
                 f"{folder / name} is missing: give the model folder that "
                 "training wrote, by --model_folder=FOLDER"
             )
-    training = json.loads((folder / "training.json").read_text("utf-8"))
+    try:
+        training = json.loads((folder / "training.json").read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{folder / 'training.json'} is damaged ({error}): export anew"
+        ) from error
     model = SpeakerRecognition.from_hparams(
         source=str(folder),
         hparams_file=hparams_file,
@@ -79,14 +87,18 @@ def embed_batch(
     Raises
     ------
     ValueError
-        Names the utterances whose embedding is not finite.
+        Names the utterances whose embedding is not finite, and a batch with
+        one that is too short.
     """
     wavs, lens = batch.sig
     hop_length = modules["compute_features"].compute_STFT.hop_length
     lengths = feature_lengths(lens, wavs, hop_length)
     feats = modules["compute_features"](wavs)
     feats = modules["mean_var_norm"](feats, lengths)
-    embeddings = modules["embedding_model"](feats, lengths).squeeze(1)
+    try:
+        embeddings = modules["embedding_model"](feats, lengths).squeeze(1)
+    except ValueError as error:  # an utterance too short for the encoder
+        raise ValueError(f"{', '.join(batch.id)}: {error}") from error
     embeddings = embeddings.float().cpu()
     finite = embeddings.isfinite().all(dim=1).tolist()
     wrong = [i for i, ok in zip(batch.id, finite, strict=True) if not ok]

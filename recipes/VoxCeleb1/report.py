@@ -44,7 +44,7 @@ def make_report(
     report : dict
         eer_percent, its 95 % interval over speakers and threshold, normalised
         min_dcf at p_target of 0.01 and 0.001 with thresholds, numbers of
-        trials and speakers, origin, machine, commit; ready for JSON.
+        trials and speakers, origin, commit; ready for JSON.
     """
     enrol = [speaker_id(name) for name in trials.enrol]
     test = [speaker_id(name) for name in trials.test]
@@ -75,7 +75,6 @@ def make_report(
         "seed": seed,
         "num_resamples": num_resamples,
         **origin,
-        "machine": machine(),
         "commit": git_commit(),
     }
 
@@ -106,17 +105,23 @@ def write_json(path: Path, content: dict) -> None:
         partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
-def machine() -> str:
-    """Processor or GPU, cores and versions, as a report names them."""
-    device = platform.processor() or platform.machine()
+def machine(device: str) -> str:
+    """Processor or GPU, cores and versions, as a report names them.
+
+    Arguments
+    ---------
+    device : str
+        That ran the model, "cpu" or "cuda:0".
+    """
+    name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")  # Linux leaves processor() empty
     if cpuinfo.exists():
         names = re.findall(r"model name\s*: (.+)", cpuinfo.read_text())
-        device = names[0] if names else device
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
+        name = names[0] if names else name
+    if device.startswith("cuda"):
+        name = torch.cuda.get_device_name(device)
     return (
-        f"{device}, {os.cpu_count()} cores, Python "
+        f"{name}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, torch {torch.__version__}"
     )
 

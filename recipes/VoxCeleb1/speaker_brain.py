@@ -1,14 +1,13 @@
 """The Brain that trains speaker embeddings: SpeechBrain's hooks alone."""
 
 import logging
-import time
-from collections import defaultdict
 
 import speechbrain as sb
 import torch
 from extraction import embed_batch, score_trials
 from speechbrain.dataio.batch import PaddedBatch
 from torch import Tensor
+from training_statistics import TrainingStatistics
 
 from custom_modules.losses import Predictions
 from custom_modules.metrics import equal_error_rate, min_dcf
@@ -25,6 +24,10 @@ class SpeakerBrain(sb.Brain):
 
     steps_per_epoch: int
     dev_trials: Trials | None = None
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.statistics = TrainingStatistics()
 
     def compute_forward(
         self, batch: PaddedBatch, stage: sb.Stage
@@ -47,7 +50,7 @@ class SpeakerBrain(sb.Brain):
         frames = torch.cat(block_outputs, dim=-1)
         embeddings = self.modules.embedding_head(frames, lengths)
         block_embeddings = []
-        if self.hparams.objective.is_active("mfcon"):
+        if self.hparams.objective.needs_blocks:
             block_embeddings = self.modules.block_heads(block_outputs, lengths)
         # Cosines and Gram matrices want float32, whatever the precision.
         with torch.autocast(self.device_type, enabled=False):
@@ -72,9 +75,9 @@ class SpeakerBrain(sb.Brain):
         targets = outputs.gather(1, labels.unsqueeze(1))  # (batch, 1)
         others = outputs.scatter(1, labels.unsqueeze(1), -torch.inf)
         leads = targets.squeeze(1) - others.amax(dim=1)
-        self.pending = {name: term.detach() for name, term in terms.items()}
-        self.pending["accuracy"] = (leads > 0).float().mean()
-        self.pending["accuracy_with_margin"] = (
+        self.step_values = dict(terms)
+        self.step_values["accuracy"] = (leads > 0).float().mean()
+        self.step_values["accuracy_with_margin"] = (
             (leads > self.hparams.margin).float().mean()
         )
         return loss
@@ -84,8 +87,7 @@ class SpeakerBrain(sb.Brain):
 
         SpeechBrain's own counts such a loss, then steps on it.
         """
-        started = time.perf_counter()
-        self.waited += started - self.idle_since
+        self.statistics.start_step()
         buffers = [buffer.clone() for buffer in self.modules.buffers()]
         should_step = self.step % self.grad_accumulation_factor == 0
         with self.no_sync(not should_step), self.training_ctx:
@@ -97,14 +99,10 @@ class SpeakerBrain(sb.Brain):
                     loss / self.grad_accumulation_factor
                 ).backward()
             if should_step:
-                self.rate = self.hparams.schedule.step(
-                    self.optimizer, self.steps_per_epoch
-                )
+                self.hparams.schedule.step(self.optimizer, self.steps_per_epoch)
                 self.optimizers_step()
-            for name, value in self.pending.items():
-                self.sums[name] += value
-            self.num_batches += 1
         else:
+            self.step_values = {}
             for buffer, saved in zip(
                 self.modules.buffers(), buffers, strict=True
             ):
@@ -114,10 +112,9 @@ class SpeakerBrain(sb.Brain):
                 f"{', '.join(batch.id)}"
             )
             self.check_loss_isfinite(loss)  # raises when patience is out
-        self.num_utterances += len(predictions[1])
-        self.idle_since = time.perf_counter()
-        self.worked += self.idle_since - started
-        return loss.detach().cpu()
+        detached = loss.detach().cpu()
+        self.statistics.end_step(self.step_values, len(predictions[1]))
+        return detached
 
     @torch.no_grad()
     def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
@@ -129,22 +126,24 @@ class SpeakerBrain(sb.Brain):
         return torch.zeros(())
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Start the epoch's statistics, or an empty set of embeddings."""
-        if stage == sb.Stage.TRAIN:
-            self.sums = defaultdict(float)
-            self.num_batches = self.num_utterances = 0
-            self.waited = self.worked = self.rate = 0.0
-            self.idle_since = time.perf_counter()
-        else:
+        """Start the epoch's statistics, or collect embeddings."""
+        if stage == sb.Stage.VALID:
             self.hparams.model["embedding_model"].eval()
             self.embeddings = {}
+        elif self.step:  # resumed within the epoch
+            self.statistics.resume()
+        else:
+            self.statistics.start_epoch()
 
     def on_stage_end(
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
     ) -> None:
         """Score the development trials, log, save a checkpoint."""
         if stage == sb.Stage.TRAIN:
-            self.train_stats = self._training_statistics(stage_loss)
+            self.train_stats = {
+                "loss": stage_loss,
+                **self.statistics.summary(),
+            }
             if self.dev_trials is None:
                 self._log_and_save(epoch, {})
             return
@@ -161,23 +160,12 @@ class SpeakerBrain(sb.Brain):
             },
         )
 
-    def _training_statistics(self, stage_loss: float) -> dict[str, float]:
-        """Means over the epoch's steps, throughput, share of waiting."""
-        seconds = self.waited + self.worked
-        means = {
-            name: float(value) / max(1, self.num_batches)
-            for name, value in self.sums.items()
-        }
-        return {
-            "loss": stage_loss,
-            **means,
-            "utterances_per_second": self.num_utterances / max(1e-9, seconds),
-            "share_waiting_for_data": self.waited / max(1e-9, seconds),
-        }
-
     def _log_and_save(self, epoch: int, valid_stats: dict[str, float]) -> None:
         self.hparams.train_logger.log_stats(
-            stats_meta={"epoch": epoch, "lr": self.rate},
+            stats_meta={
+                "epoch": epoch,
+                "lr": self.optimizer.param_groups[0]["lr"],
+            },
             train_stats=self.train_stats,
             valid_stats=valid_stats,
         )

@@ -5,7 +5,6 @@ usage: python train_speaker_embeddings.py hparams/mfcon.yaml [--key=value …]
 """
 
 import logging
-import time
 
 import speechbrain as sb
 from command import load_experiment, run
@@ -17,7 +16,7 @@ from dataio import (
     make_train_loader,
     read_manifest,
 )
-from export import export_model
+from export import export_model, resolve_model
 from report import git_commit, machine
 from speaker_brain import SpeakerBrain
 from voxceleb1_prepare import prepare_voxceleb1
@@ -39,9 +38,11 @@ KEYS = [
     "num_dev_speakers",
     "num_dev_trials",
     "sentence_len",
+    "max_grad_norm",
+    "ckpt_interval_minutes",
     "num_workers",
     "batch_size",
-    "eval_batch_size",
+    "eval_batch_seconds",
     "margin",
     "model",
     "modules",
@@ -61,8 +62,9 @@ KEYS = [
 
 def main(argv: list[str]) -> None:
     """Prepare, train, export: in this order."""
-    started, commit = time.monotonic(), git_commit()
     hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
+    model, commit = resolve_model(hparams_file, overrides), git_commit()
+    checkpointer = hparams["checkpointer"]
     manifests = prepare_voxceleb1(
         hparams["data_folder"],
         hparams["save_folder"],
@@ -71,6 +73,7 @@ def main(argv: list[str]) -> None:
         num_dev_trials=hparams["num_dev_trials"],
         sample_rate=hparams["sample_rate"],
         seed=hparams["seed"],
+        is_resumed=checkpointer.find_checkpoint() is not None,
     )
     sample_rate = hparams["sample_rate"]
     noise_folder, rir_folder = hparams["noise_folder"], hparams["rir_folder"]
@@ -95,14 +98,13 @@ def main(argv: list[str]) -> None:
         dev_trials = read_trials(manifests.dev_trials)
         dev_loader = make_evaluation_loader(
             *read_manifest(manifests.dev_csv, hparams["data_folder"]),
-            hparams["eval_batch_size"],
+            hparams["eval_batch_seconds"],
             sample_rate,
             hparams["num_workers"],
         )
 
     modules = hparams["modules"]
     modules["classifier"] = hparams["classifier"](out_neurons=len(speakers))
-    checkpointer = hparams["checkpointer"]
     checkpointer.add_recoverable("classifier", modules["classifier"])
     checkpointer.add_recoverable("dataloader-TRAIN", train_loader)
     checkpointer.check_modules()
@@ -121,14 +123,14 @@ def main(argv: list[str]) -> None:
     brain.steps_per_epoch = len(sampler)
     brain.train_sampler = sampler
     brain.dev_trials = dev_trials
+    checkpointer.add_recoverable("statistics", brain.statistics)
     brain.fit(hparams["epoch_counter"], train_loader, dev_loader)
 
     # The best on the development trials; without them, the last.
     key = "eer" if dev_trials is not None else None
     best = checkpointer.recover_if_possible(min_key=key)
     export_model(
-        hparams_file,
-        overrides,
+        model,
         hparams["model"]["embedding_model"],
         best.meta.get("threshold"),
         {
@@ -139,8 +141,8 @@ def main(argv: list[str]) -> None:
             "epoch": best.meta["epoch"],
             "dev_eer": best.meta.get("eer"),
             "dev_min_dcf": best.meta.get("min_dcf"),
-            "minutes": round((time.monotonic() - started) / 60, 2),
-            "machine": machine(),
+            "minutes": round(brain.statistics.minutes, 2),
+            "machine": machine(brain.device),
             "commit": commit,
         },
         hparams["model_folder"],

@@ -12,7 +12,7 @@ from audio_files import inspect_many
 from command import load_experiment, run
 from dataio import make_evaluation_loader
 from extraction import embed_utterances, load_model, score_trials
-from report import make_report, summarise, write_json
+from report import machine, make_report, summarise, write_json
 from tqdm import tqdm
 from voxceleb1_layout import find_trials, find_utterances
 
@@ -32,14 +32,14 @@ KEYS = [
     "output_folder",
     "trials",
     "allow_overlap",
-    "batch_size",
+    "batch_seconds",
     "num_workers",
     "num_resamples",
 ]
 
 
 def locate_utterances(
-    trials: Trials, trial_list: Path, data_folder: str | Path
+    trials: Trials, trial_list: Path, found: dict[str, Path]
 ) -> dict[str, Path]:
     """Find the file of every utterance of the trials.
 
@@ -48,17 +48,16 @@ def locate_utterances(
     ValueError
         Names the first line of the list whose utterance is missing.
     """
-    found = find_utterances(data_folder)
     index = index_utterances(trials)
     missing = {i for i, utt in enumerate(index.utt_ids) if utt not in found}
     for line, pair in enumerate(zip(index.enrol, index.test, strict=True), 1):
         wrong = [index.utt_ids[i] for i in pair if i in missing]
         if wrong:
             raise ValueError(
-                f"{trial_list}:{line}: there is no file of {wrong[0]} in "
-                f"{Path(data_folder).absolute()} ({len(missing)} of "
-                f"{len(index.utt_ids)} utterances are missing): complete the "
-                "data or give the trial list that belongs to them"
+                f"{trial_list}:{line}: there is no file of {wrong[0]} "
+                f"({len(missing)} of {len(index.utt_ids)} utterances are "
+                "missing): complete the data, or give the trial list that "
+                "belongs to them"
             )
     return {utt_id: found[utt_id] for utt_id in index.utt_ids}
 
@@ -81,6 +80,7 @@ def main(argv: list[str]) -> None:
     """Trials to utterances to embeddings to scores to report."""
     _, run_opts, _, hparams = load_experiment(argv, KEYS)
     output_folder = Path(hparams["output_folder"])
+    found = find_utterances(hparams["data_folder"])
     trial_list = find_trials(
         hparams["data_folder"], output_folder, hparams["trials"]
     )
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> None:
     speakers = {speaker_id(name) for name in (*trials.enrol, *trials.test)}
     overlap = speakers & set(training["speakers"])
     refuse_overlap(overlap, trial_list, hparams["allow_overlap"])
-    utterances = locate_utterances(trials, trial_list, hparams["data_folder"])
+    utterances = locate_utterances(trials, trial_list, found)
     sample_rate = model.hparams.sample_rate
     infos, problems = inspect_many(list(utterances.values()), sample_rate)
     if problems:
@@ -103,7 +103,7 @@ def main(argv: list[str]) -> None:
     loader = make_evaluation_loader(
         utterances,
         dict(zip(utterances, durations, strict=True)),
-        hparams["batch_size"],
+        hparams["batch_seconds"],
         sample_rate,
         hparams["num_workers"],
     )
@@ -120,6 +120,8 @@ def main(argv: list[str]) -> None:
             "trials_sha256": hashlib.sha256(
                 trial_list.read_bytes()
             ).hexdigest(),
+            "score_normalisation": "none",
+            "machine": machine(model.device),
             "num_utterances": len(utterances),
             "num_speakers_trained_on": len(overlap),
             "model": f"{hparams['model_folder']}/{hparams['model_yaml']}",

@@ -53,6 +53,7 @@ def prepare_voxceleb1(
     sample_rate: int = 16000,
     seed: int = 1986,
     num_workers: int | None = None,
+    is_resumed: bool = False,
 ) -> Manifests:
     """Check all audio and write the training and development manifests.
 
@@ -79,6 +80,10 @@ def prepare_voxceleb1(
         Of the choice of speakers, of the trials and of the row order.
     num_workers : int | None
         Threads that read headers; None for one per CPU.
+    is_resumed : bool
+        Whether there are checkpoints: manifests of other settings are then
+        an error, for speakers once trained on must not become development
+        speakers, nor labels other speakers' labels.
 
     Returns
     -------
@@ -89,7 +94,8 @@ def prepare_voxceleb1(
     ------
     ValueError
         If files are bad (all of them are listed in `bad_files.txt`, and
-        nothing else is written), or speakers too few.
+        nothing else is written), speakers too few, or a resumed training's
+        data not its own.
     FileNotFoundError
         If the audio or the trials are missing.
 
@@ -118,7 +124,6 @@ def prepare_voxceleb1(
     }
     settings = {
         "format_version": FORMAT_VERSION,
-        "data_folder": str(data_folder),
         "num_utterances": len(utterances),
         "utterances": _hash("\n".join(wavs.values()).encode()),
         "trials": _hash(trial_list.read_bytes()),
@@ -134,9 +139,17 @@ def prepare_voxceleb1(
         save_folder / "dev_trials.txt" if num_dev_speakers else None,
     )
     record = save_folder / "prepare.json"
-    if _is_up_to_date(record, settings, manifests):
+    changed = _changed_settings(record, settings, manifests)
+    if not changed:
         logger.info("manifests in %s are up to date", save_folder)
         return manifests
+    if is_resumed:
+        raise ValueError(
+            f"{save_folder} holds checkpoints of a training on other data "
+            f"(changed: {', '.join(changed)}): give the settings it was "
+            "started with, or another output_folder"
+        )
+    logger.info("manifests are made anew: %s", ", ".join(changed))
 
     generator = random.Random(seed)
     train_speakers, dev_speakers = _split_speakers(
@@ -271,21 +284,17 @@ def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def _is_up_to_date(record: Path, settings: dict, manifests: Manifests) -> bool:
-    if not record.is_file():
-        return False
+def _changed_settings(
+    record: Path, settings: dict, manifests: Manifests
+) -> list[str]:
+    """What keeps the manifests from being used again; nothing if they can."""
     if not all(path is None or path.is_file() for path in manifests):
-        return False
+        return ["manifests are missing"]
     try:
         old = json.loads(record.read_text("utf-8"))
-    except ValueError:
-        old = None
-    if not isinstance(old, dict):
-        return False
-    changed = sorted(key for key in settings if old.get(key) != settings[key])
-    if changed:
-        logger.info("manifests are made anew: other %s", ", ".join(changed))
-    return not changed
+        return sorted(key for key in settings if old.get(key) != settings[key])
+    except (OSError, ValueError, AttributeError):
+        return [f"no valid {record.name}"]
 
 
 def _hash(content: bytes) -> str:
