@@ -3,131 +3,17 @@
 Zhang et al., "MFA-Conformer: Multi-scale Feature Aggregation Conformer for
 Automatic Speaker Verification", https://arxiv.org/abs/2203.15249; the
 encoder of MFCon, https://arxiv.org/abs/2410.05037. Blocks after Gulati et
-al., https://arxiv.org/abs/2005.08100, relative positions after Dai et al.,
-https://arxiv.org/abs/1901.02860.
+al., https://arxiv.org/abs/2005.08100.
 """
 
-import math
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from custom_modules.attention import (
+    RelativePositionAttention,
+    relative_positions,
+)
 from custom_modules.lengths import frame_counts, relative_lengths, valid_frames
-
-
-def relative_positions(num_frames: int, d_model: int) -> Tensor:
-    """Sinusoids of the distances num_frames - 1 … -(num_frames - 1).
-
-    Arguments
-    ---------
-    num_frames : int
-        Frames of the sequence.
-    d_model : int
-        Channels, even.
-
-    Returns
-    -------
-    positions : Tensor
-        (2 · num_frames - 1, d_model), row 0 for the key that lies
-        num_frames - 1 frames before its query.
-
-    Example
-    -------
-    >>> relative_positions(2, 4)[1]  # distance 0
-    tensor([0., 1., 0., 1.])
-    """
-    distances = torch.arange(num_frames - 1, -num_frames, -1.0)
-    scale = -math.log(10000.0) / d_model
-    rates = torch.exp(torch.arange(0, d_model, 2) * scale)
-    angles = distances.unsqueeze(1) * rates  # (2 T - 1, d_model / 2)
-    pairs = torch.stack([angles.sin(), angles.cos()], dim=-1)
-    return pairs.flatten(1)  # (2 T - 1, d_model)
-
-
-class RelativePositionAttention(nn.Module):
-    """Multi-head self-attention with relative positions (Transformer-XL).
-
-    The score of query i and key j is, with learned u, v per head,
-    ``((q_i + u) · k_j + (q_i + v) · r_{i-j}) / √head_size``, section 3.3 of
-    https://arxiv.org/abs/1901.02860. The second term is the bias of torch's
-    fused attention.
-
-    Arguments
-    ---------
-    d_model : int
-        Channels.
-    num_heads : int
-        Heads; divides d_model.
-
-    Example
-    -------
-    >>> attention = RelativePositionAttention(d_model=8, num_heads=2)
-    >>> attention(torch.rand(3, 5, 8), relative_positions(5, 8)).shape
-    torch.Size([3, 5, 8])
-    """
-
-    def __init__(self, d_model: int, num_heads: int):
-        super().__init__()
-        if d_model % num_heads:
-            raise ValueError(
-                f"num_heads ({num_heads}) must divide d_model ({d_model})"
-            )
-        self.num_heads = num_heads
-        head_size = d_model // num_heads
-        self.query_key_value = nn.Linear(d_model, 3 * d_model)
-        self.position = nn.Linear(d_model, d_model, bias=False)
-        self.content_bias = nn.Parameter(torch.empty(num_heads, 1, head_size))
-        self.position_bias = nn.Parameter(torch.empty(num_heads, 1, head_size))
-        self.output = nn.Linear(d_model, d_model)
-        nn.init.xavier_uniform_(self.query_key_value.weight)
-        nn.init.xavier_uniform_(self.content_bias)
-        nn.init.xavier_uniform_(self.position_bias)
-
-    def forward(
-        self, x: Tensor, positions: Tensor, mask: Tensor | None = None
-    ) -> Tensor:
-        """Attend to the valid frames.
-
-        Arguments
-        ---------
-        x : Tensor
-            (batch, time, d_model).
-        positions : Tensor
-            (2 · time - 1, d_model), of `relative_positions`.
-        mask : Tensor | None
-            (batch, time), True where the frame is valid; None: all are.
-
-        Returns
-        -------
-        y : Tensor
-            (batch, time, d_model); padded frames hold finite values without
-            meaning.
-        """
-        batch, time, d_model = x.shape
-
-        def split(y: Tensor) -> Tensor:
-            y = y.unflatten(-1, (self.num_heads, -1))
-            return y.transpose(-2, -3)  # (…, heads, time, head size)
-
-        query, key, value = map(split, self.query_key_value(x).chunk(3, -1))
-        distances = split(self.position(positions))  # (heads, 2 T - 1, size)
-        scores = (query + self.position_bias) @ distances.transpose(-1, -2)
-        scale = 1.0 / math.sqrt(query.shape[-1])
-        # Row i wants the columns T - 1 - i … 2 T - 2 - i: with one more
-        # column, a row shorter by one steps back one column a row.
-        bias = F.pad(scores, (1, 0)).flatten(-2)[..., time:]
-        bias = bias.unflatten(-1, (time, 2 * time - 1))[..., :time] * scale
-        if mask is not None:
-            bias = bias.masked_fill(~mask[:, None, None, :], -math.inf)
-        y = F.scaled_dot_product_attention(
-            query + self.content_bias,
-            key,
-            value,
-            attn_mask=bias.to(query.dtype),
-            scale=scale,
-        )  # (batch, heads, time, head size)
-        return self.output(y.transpose(1, 2).reshape(batch, time, d_model))
 
 
 class ConvolutionModule(nn.Module):
@@ -147,6 +33,7 @@ class ConvolutionModule(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> ConvolutionModule(d_model=8, kernel_size=3)(torch.rand(2, 5, 8)).shape
     torch.Size([2, 5, 8])
     """
@@ -194,6 +81,7 @@ class FeedForward(nn.Sequential):
 
     Example
     -------
+    >>> import torch
     >>> FeedForward(d_model=8, d_ffn=16)(torch.rand(2, 5, 8)).shape
     torch.Size([2, 5, 8])
     """
@@ -229,6 +117,7 @@ class ConformerBlock(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> block = ConformerBlock(8, num_heads=2, d_ffn=16, kernel_size=3)
     >>> block(torch.rand(2, 5, 8), relative_positions(5, 8)).shape
     torch.Size([2, 5, 8])
@@ -285,6 +174,7 @@ class ConvolutionalSubsampling(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> front_end = ConvolutionalSubsampling(80, 16, subsampling=2)
     >>> front_end(torch.rand(2, 100, 80)).shape
     torch.Size([2, 49, 16])
@@ -358,6 +248,7 @@ class MFAConformer(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> encoder = MFAConformer(d_model=16, num_blocks=3, d_ffn=32)
     >>> outputs, lengths = encoder(torch.rand(2, 100, 80))
     >>> [tuple(output.shape) for output in outputs]

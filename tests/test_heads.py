@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from modules_for_tests import randomise
 
 from custom_modules.conformer import MFAConformer
 from custom_modules.heads import (
@@ -31,17 +32,6 @@ head = partial(EmbeddingHead, emb_dim=5, pooling=AttentiveStatisticsPooling)
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
-
-
-@torch.no_grad()
-def randomise(module):
-    """Move parameters and running statistics from their 0 and 1."""
-    for parameter in module.parameters():
-        parameter.add_(0.3 * torch.randn_like(parameter))
-    for buffer in module.buffers():
-        if buffer.is_floating_point():
-            buffer.copy_(0.5 + torch.rand_like(buffer))
-    return module.eval()
 
 
 def frames(size):

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from modules_for_tests import randomise
 from speechbrain.lobes.features import Fbank
 from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.data_utils import batch_pad_right
@@ -28,17 +29,6 @@ POOLINGS = {
     "multi-head": partial(SelfMultiHeadAttentionPooling, num_heads=4),
     "double": partial(DoubleMultiHeadAttentionPooling, num_heads=4),
 }
-
-
-@torch.no_grad()
-def randomise(module):
-    """Move parameters and running statistics from their 0 and 1."""
-    for parameter in module.parameters():
-        parameter.add_(0.1 * torch.randn_like(parameter))
-    for buffer in module.buffers():
-        if buffer.is_floating_point():
-            buffer.copy_(0.5 + torch.rand_like(buffer))
-    return module.eval()
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +80,7 @@ def encoded(request, features):
 @torch.no_grad()
 def test_padding_does_not_change_an_embedding(encoded, pooling):
     torch.manual_seed(2)
-    head = randomise(EmbeddingHead(32, 12, pooling))
+    head = randomise(EmbeddingHead(32, 12, pooling), 0.1)
     for x, lengths, alone in encoded:
         expected = torch.cat([head(one) for one in alone])
         torch.testing.assert_close(
