@@ -1,6 +1,7 @@
 """What the READMEs say to type, typed."""
 
 import ast
+import json
 import re
 import shlex
 import subprocess
@@ -143,3 +144,21 @@ def test_the_demo_overrides_keys_that_exist():
         (ROOT / demo["hparams"]).read_text(), Loader=TaglessLoader
     )
     assert set(demo["overrides"]) <= set(hparams)
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((ROOT / "results").rglob("report.json")),
+    ids=lambda path: f"{path.parent.parent.name}-{path.parent.name}",
+)
+def test_the_results_in_the_readme_are_those_of_the_files(path):
+    report = json.loads(path.read_text())
+    low, high = report["eer_interval_percent"]
+    row = (
+        f"{report['eer_percent']:.2f} ({low:.2f} to {high:.2f}) | "
+        f"{report['min_dcf_0.01']:.3f} |"
+    )
+    assert row in READMES[0].read_text()
+    for key in ("trials_sha256", "machine", "seed", "commit"):
+        assert report[key], key
+    assert not re.search(r'"/', path.read_text())  # no path of a machine
