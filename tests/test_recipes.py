@@ -242,3 +242,10 @@ def test_stereo_and_44100_hz_are_mended(copied, tmp_path):
     samples, rate = soundfile.read(wavs[0])
     soundfile.write(wavs[0], samples, 44100)
     train(copied, tmp_path / "out", "--num_epochs=1")
+
+
+def test_bf16_trains_with_finite_losses(corpus, tmp_path):
+    train(corpus, tmp_path, "--precision=bf16", "--num_epochs=1")
+    log = (tmp_path / "train_log.txt").read_text()
+    assert float(re.search(r"train loss: (\S+),", log)[1]) > 0
+    assert "not finite" not in (tmp_path / "log.txt").read_text()

@@ -126,6 +126,7 @@ def main(argv: list[str]) -> None:
     checkpointer.add_recoverable("statistics", brain.statistics)
     brain.fit(hparams["epoch_counter"], train_loader, dev_loader)
 
+    minutes = round(brain.statistics.minutes, 2)
     # The best on the development trials; without them, the last.
     key = "eer" if dev_trials is not None else None
     best = checkpointer.recover_if_possible(min_key=key)
@@ -141,7 +142,7 @@ def main(argv: list[str]) -> None:
             "epoch": best.meta["epoch"],
             "dev_eer": best.meta.get("eer"),
             "dev_min_dcf": best.meta.get("min_dcf"),
-            "minutes": round(brain.statistics.minutes, 2),
+            "minutes": minutes,
             "machine": machine(brain.device),
             "commit": commit,
         },

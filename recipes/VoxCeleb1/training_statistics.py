@@ -31,8 +31,14 @@ class TrainingStatistics:
     """
 
     def __init__(self):
-        self.minutes = 0.0
+        self.earlier_minutes = 0.0
+        self.started = time.perf_counter()
         self.start_epoch()
+
+    @property
+    def minutes(self) -> float:
+        """Time of the training so far, validation and interrupted runs too."""
+        return self.earlier_minutes + (time.perf_counter() - self.started) / 60
 
     def start_epoch(self) -> None:
         """Forget the epoch before."""
@@ -49,7 +55,6 @@ class TrainingStatistics:
         """The batch is there: what passed since the last step was waiting."""
         now = time.perf_counter()
         self.waited += now - self.clock
-        self.minutes += (now - self.clock) / 60
         self.clock = now
 
     def end_step(self, values: dict[str, Tensor], num_utterances: int) -> None:
@@ -60,7 +65,6 @@ class TrainingStatistics:
         self.num_utterances += num_utterances
         now = time.perf_counter()
         self.worked += now - self.clock
-        self.minutes += (now - self.clock) / 60
         self.clock = now
 
     def summary(self) -> dict[str, float]:
@@ -85,7 +89,7 @@ class TrainingStatistics:
             "num_utterances": self.num_utterances,
             "waited": self.waited,
             "worked": self.worked,
-            "minutes": self.minutes,
+            "earlier_minutes": self.minutes,
         }
         torch.save(state, path)
 
@@ -97,3 +101,4 @@ class TrainingStatistics:
         self.sums = defaultdict(float, state.pop("sums"))
         for name, value in state.items():
             setattr(self, name, value)
+        self.started = time.perf_counter()
