@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import train_speaker_embeddings
 import verify
 import yaml
@@ -11,7 +12,7 @@ from command import TaglessLoader
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.run_opts import RunOptions
 
-from custom_modules.losses import MFConLoss
+from custom_modules.losses import MFConLoss, Predictions
 
 ROOT = Path(__file__).parents[1]
 HPARAMS = ROOT / "hparams"
@@ -128,3 +129,24 @@ def test_inference_and_training_share_their_parameters():
     model = hparams["model"]["embedding_model"]
     assert model.encoder is hparams["modules"]["encoder"]
     assert model.embedding_head is hparams["modules"]["embedding_head"]
+
+
+def test_the_whole_objective_reaches_every_parameter():
+    torch.manual_seed(0)
+    hparams = load("dropout: 0.0\n")
+    modules = hparams["modules"]
+    modules["classifier"] = hparams["classifier"](out_neurons=4)
+    block_outputs, _ = modules["encoder"](torch.randn(8, 60, 80))
+    embeddings = modules["embedding_head"](torch.cat(block_outputs, dim=-1))
+    predictions = Predictions(
+        modules["classifier"](embeddings).squeeze(1),
+        embeddings,
+        modules["block_heads"](block_outputs),
+    )
+    labels = torch.arange(4).repeat(2)
+    sum(hparams["objective"](predictions, labels).values()).backward()
+    for name in ("encoder", "embedding_head", "block_heads", "classifier"):
+        for key, parameter in modules[name].named_parameters():
+            if key.endswith("conv.conv.bias") and "tdnn" not in key:
+                continue  # a softmax over time cannot see a constant
+            assert parameter.grad.abs().max() > 0, f"{name}.{key}"
