@@ -6,6 +6,7 @@ SpeechBrain's checkpointer saves and restores the count.
 """
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from speechbrain.utils.checkpoints import (
@@ -16,7 +17,7 @@ from speechbrain.utils.checkpoints import (
 
 
 @register_checkpoint_hooks
-class Schedule:
+class Schedule(ABC):
     """Count steps and set the learning rate of an optimiser.
 
     Arguments
@@ -37,9 +38,9 @@ class Schedule:
         self.warmup_steps = warmup_steps
         self.num_steps = 0
 
+    @abstractmethod
     def decay(self, epoch: float) -> float:
         """Factor of the rate after `epoch` epochs, fractions included."""
-        raise NotImplementedError
 
     def rate(self, num_steps: int, steps_per_epoch: int) -> float:
         """Learning rate of the step that follows `num_steps` steps."""
