@@ -66,7 +66,10 @@ def make_report(
     for p_target in P_TARGETS:
         cost, threshold = min_dcf(scores, trials.is_target, p_target=p_target)
         report[f"min_dcf_{p_target}"] = round(float(cost), 4)
-        report[f"min_dcf_{p_target}_threshold"] = float(threshold)
+        # Infinite where rejecting all is cheapest: JSON has no such number.
+        report[f"min_dcf_{p_target}_threshold"] = (
+            float(threshold) if np.isfinite(threshold) else None
+        )
     return {
         **report,
         "num_trials": len(scores),
@@ -102,7 +105,9 @@ def summarise(report: dict) -> str:
 def write_json(path: Path, content: dict) -> None:
     """Write JSON, whole or not at all."""
     with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        partial.write_text(
+            json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8"
+        )
 
 
 def machine(device: str) -> str:
