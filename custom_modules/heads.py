@@ -111,6 +111,28 @@ class DenseHead(nn.Module):
         return self.layers(self.pooling(x, lengths))
 
 
+class LinearClassifier(nn.Linear):
+    """A linear layer before the softmax: embeddings to logits.
+
+    Called as SpeechBrain's ECAPA `Classifier` is, whose outputs are cosines.
+
+    Arguments
+    ---------
+    input_size : int
+        Size of the embedding.
+    out_neurons : int
+        Training speakers.
+
+    Example
+    -------
+    >>> LinearClassifier(8, out_neurons=5)(torch.rand(4, 8)).shape
+    torch.Size([4, 5])
+    """
+
+    def __init__(self, input_size: int, out_neurons: int):
+        super().__init__(input_size, out_neurons)
+
+
 class BlockHeads(nn.Module):
     """One head for each block, for losses on intermediate embeddings.
 

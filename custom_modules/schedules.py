@@ -69,6 +69,29 @@ class Schedule(ABC):
         self.num_steps = torch.load(path, weights_only=True)
 
 
+class ConstantSchedule(Schedule):
+    """Warm-up, then the same rate, as self multi-head attention is trained.
+
+    Arguments
+    ---------
+    lr : float
+        Learning rate.
+    warmup_steps : int
+        Steps of the linear warm-up, 0 for none.
+
+    Example
+    -------
+    >>> schedule = ConstantSchedule(1e-3, warmup_steps=0)
+    >>> schedule.rate(0, 10), schedule.rate(500, 10)
+    (0.001, 0.001)
+    """
+
+    def decay(self, epoch: float) -> float:
+        """1 for ever."""
+        del epoch
+        return 1.0
+
+
 class HalvingSchedule(Schedule):
     """Warm-up, then half the rate every few epochs, as MFCon is trained.
 
