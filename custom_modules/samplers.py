@@ -1,15 +1,35 @@
 """Batch samplers: each global batch is a function of seed and epoch alone.
 
 A sampler yields this rank's share of every global batch, so that the model
-does not depend on how many processes train it. Items are (epoch, index):
-what is drawn for an utterance (crop, noise, room) may depend on the epoch,
-in any worker, without shared state.
+does not depend on how many processes train it. Items say which epoch and
+which batch they are of: what is drawn for an utterance (crop, noise, room)
+or for a batch (length of the crops) may depend on it, in any worker, without
+shared state.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import Sampler
+
+
+class Item(NamedTuple):
+    """Which utterance, and what it is drawn for.
+
+    Arguments
+    ---------
+    epoch : int
+        From 1.
+    batch : int
+        Global batch of the epoch, from 0.
+    index : int
+        Utterance of the data set.
+    """
+
+    epoch: int
+    batch: int
+    index: int
 
 
 class ShuffledBatchSampler(Sampler):
@@ -33,7 +53,7 @@ class ShuffledBatchSampler(Sampler):
     >>> len(sampler)
     2
     >>> sampler.set_epoch(3)
-    >>> [len(batch) for batch in sampler], next(iter(sampler))[0][0]
+    >>> [len(batch) for batch in sampler], next(iter(sampler))[0].epoch
     ([2, 2], 3)
     """
 
@@ -70,7 +90,7 @@ class ShuffledBatchSampler(Sampler):
     def __len__(self) -> int:
         return self.num_items // self.batch_size
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Item]]:
         generator = torch.Generator().manual_seed(self.seed)
         for _ in range(self.epoch):  # one draw an epoch: no seed arithmetic
             epoch_seed = torch.randint(2**62, (), generator=generator).item()
@@ -79,4 +99,5 @@ class ShuffledBatchSampler(Sampler):
         share = self.batch_size // self.world_size
         for batch in range(len(self)):
             start = batch * self.batch_size + self.rank * share
-            yield [(self.epoch, i) for i in order[start : start + share]]
+            indices = order[start : start + share]
+            yield [Item(self.epoch, batch, index) for index in indices]

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 import torch
 from dataio import (
+    CropLengths,
     find_noises,
     find_rirs,
     make_evaluation_loader,
@@ -14,7 +15,7 @@ from dataio import (
 )
 
 from custom_modules.augmentation import AugmentationSource
-from custom_modules.samplers import ShuffledBatchSampler
+from custom_modules.samplers import Item, ShuffledBatchSampler
 
 
 @pytest.fixture
@@ -36,18 +37,23 @@ def manifest(tmp_path):
     return path
 
 
-def dataset(manifest, seed=1, with_noise=True):
+def dataset(manifest, seed=1, with_noise=True, sentence_len=1.0):
     folder = manifest.parent
     noises = find_noises(folder / "wav" / "id10000", 16000)
     source = AugmentationSource(noises, noises, 15, 25, 16000, seed)
     return make_train_dataset(
-        manifest, folder, 1.0, 16000, seed, source if with_noise else None
+        manifest,
+        folder,
+        sentence_len,
+        16000,
+        seed,
+        source if with_noise else None,
     )
 
 
-def collect(manifest, epoch, num_workers, seed=1):
+def collect(manifest, epoch, num_workers, seed=1, sentence_len=1.0):
     """Everything that is random in an epoch, by utterance."""
-    data, _ = dataset(manifest, seed)
+    data, _ = dataset(manifest, seed, sentence_len=sentence_len)
     sampler = ShuffledBatchSampler(len(data), 3, seed)
     sampler.set_epoch(epoch)
     items = {}
@@ -74,6 +80,40 @@ def test_the_number_of_workers_changes_nothing(manifest):
     assert is_same(collect(manifest, 3, 0), collect(manifest, 3, 2))
 
 
+def test_crops_of_a_batch_have_one_length_and_batches_differ(manifest):
+    data, _ = dataset(manifest, sentence_len=[0.4, 1.2])
+    sampler = ShuffledBatchSampler(len(data), 3, 1)
+    lengths = []
+    for _ in range(2):
+        for batch in make_train_loader(data, sampler, 0):
+            assert batch.sig.lengths.eq(1).all()
+            assert batch.sig.data.shape == batch.material.data.shape
+            lengths.append(batch.sig.data.shape[1])
+        sampler.set_epoch(2)
+    assert len(set(lengths)) == len(lengths) == 8
+    assert all(6400 <= length <= 19200 for length in lengths)
+
+
+def test_drawn_lengths_do_not_depend_on_the_workers(manifest):
+    drawn = [collect(manifest, 3, n, sentence_len=[0.4, 1.2]) for n in (0, 2)]
+    assert is_same(*drawn)
+
+
+def test_drawn_lengths_are_uniform():
+    lengths = CropLengths([1.0, 3.0], sample_rate=1000, seed=0)
+    draws = np.array([lengths(1, batch) for batch in range(2000)])
+    assert draws.min() >= 1000
+    assert draws.max() <= 3000
+    quarters, _ = np.histogram(draws, bins=4, range=(1000, 3000))
+    assert (abs(quarters - 500) < 100).all()  # five deviations
+
+
+@pytest.mark.parametrize("wrong", [0.0, [2.0], [3.0, 2.0], [-1.0, 2.0]])
+def test_impossible_crop_lengths_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"sentence_len .* shortest and the"):
+        CropLengths(wrong, 16000, 0)
+
+
 def test_another_epoch_or_seed_draws_anew(manifest):
     base = collect(manifest, 1, 0)
     for other in (collect(manifest, 2, 0), collect(manifest, 1, 0, seed=2)):
@@ -95,7 +135,7 @@ def test_a_crop_is_a_segment_of_the_file(manifest):
     generator = np.random.default_rng(0)
     starts = set()
     for _ in range(20):
-        crop = random_crop(path, len(whole) / rate, 0.5, rate, generator)
+        crop = random_crop(path, len(whole) / rate, rate // 2, rate, generator)
         windows = np.lib.stride_tricks.sliding_window_view(whole, len(crop))
         matches = np.flatnonzero((windows == crop.numpy()).all(axis=1))
         assert len(matches) == 1
@@ -106,15 +146,15 @@ def test_a_crop_is_a_segment_of_the_file(manifest):
 def test_a_short_utterance_is_repeated_to_length(manifest):
     path = manifest.parent / "wav" / "id10000" / "session" / "00000.wav"
     whole, rate = soundfile.read(path, dtype="float32")
-    crop = random_crop(path, 0.5, 1.2, rate, np.random.default_rng(0))
-    expected = np.concatenate([whole, whole, whole])[: round(1.2 * rate)]
+    crop = random_crop(path, 0.5, 19200, rate, np.random.default_rng(0))
+    expected = np.concatenate([whole, whole, whole])[:19200]
     np.testing.assert_array_equal(crop.numpy(), expected)
 
 
 def test_labels_follow_the_sorted_speakers(manifest):
     data, encoder = dataset(manifest, with_noise=False)
     assert encoder.lab2ind == {"id10000": 0, "id10001": 1, "id10002": 2}
-    item = data[(1, 4)]
+    item = data[Item(epoch=1, batch=0, index=4)]
     assert item["spk_id_encoded"].item() == 1
     assert "material" not in item
 

@@ -15,18 +15,22 @@ def batches(epoch=1, **settings):
 def test_no_item_twice_and_the_incomplete_batch_is_dropped():
     items = [item for batch in batches() for item in batch]
     assert len(items) == 18 == len(set(items))
-    assert {index for _, index in items} <= set(range(23))
+    assert {item.index for item in items} <= set(range(23))
 
 
 def test_the_same_epoch_gives_the_same_batches_and_another_does_not():
     assert batches(epoch=4) == batches(epoch=4)
     assert batches(epoch=4, seed=1) != batches(epoch=4, seed=2)
-    indices = [[i for b in batches(epoch) for _, i in b] for epoch in (1, 2)]
+    indices = [[i.index for b in batches(epoch) for i in b] for epoch in (1, 2)]
     assert indices[0] != indices[1]
 
 
-def test_items_carry_the_epoch():
-    assert {epoch for batch in batches(7) for epoch, _ in batch} == {7}
+def test_items_carry_the_epoch_and_the_global_batch():
+    for rank in (0, 1):
+        drawn = batches(7, rank=rank, world_size=2)
+        assert {item.epoch for batch in drawn for item in batch} == {7}
+        for number, batch in enumerate(drawn):
+            assert {item.batch for item in batch} == {number}
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

@@ -19,30 +19,78 @@ from torch.utils.data import DataLoader, Sampler
 
 from custom_modules.audio import read_audio
 from custom_modules.augmentation import AugmentationSource, utterance_generator
+from custom_modules.samplers import Item
 
 
 class EpochDataset(DynamicItemDataset):
-    """SpeechBrain's dataset, indexed by (epoch, index).
+    """SpeechBrain's dataset, indexed by the samplers' items.
 
-    The samplers of `custom_modules.samplers` give such pairs; pipelines may
-    take the item "epoch".
+    Those of `custom_modules.samplers`; pipelines may take "epoch" and
+    "batch".
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.pipeline.add_static_keys(["epoch"])
+        self.pipeline.add_static_keys(["epoch", "batch"])
 
-    def __getitem__(self, key: tuple[int, int]) -> dict:
-        epoch, index = key
-        data_id = self.data_ids[index]
-        row = {"id": data_id, "epoch": epoch, **self.data[data_id]}
-        return self.pipeline.compute_outputs(row)
+    def __getitem__(self, item: Item) -> dict:
+        data_id = self.data_ids[item.index]
+        row = self.data[data_id]
+        return self.pipeline.compute_outputs(
+            {"id": data_id, "epoch": item.epoch, "batch": item.batch, **row}
+        )
+
+
+class CropLengths:
+    """Length of the crops: fixed, or drawn for each global batch.
+
+    Arguments
+    ---------
+    sentence_len : float | list[float]
+        Length in s, or the shortest and the longest, between which the length
+        of a batch is drawn uniformly.
+    sample_rate : int
+        Hz.
+    seed : int
+        Of the draws, together with epoch and batch.
+
+    Example
+    -------
+    >>> lengths = CropLengths([2.0, 4.0], sample_rate=16000, seed=0)
+    >>> 32000 <= lengths(epoch=1, batch=0) <= 64000
+    True
+    """
+
+    def __init__(
+        self, sentence_len: float | list[float], sample_rate: int, seed: int
+    ):
+        given = sentence_len
+        if not isinstance(sentence_len, list):
+            sentence_len = [sentence_len, sentence_len]
+        if len(sentence_len) != 2 or not 0 < sentence_len[0] <= sentence_len[1]:
+            raise ValueError(
+                f"sentence_len ({given}) must be positive s, or a list of the "
+                "shortest and the longest, as in [2.0, 4.0]"
+            )
+        self.shortest, self.longest = (
+            round(length * sample_rate) for length in sentence_len
+        )
+        self.seed = seed
+
+    def __call__(self, epoch: int, batch: int) -> int:
+        """Samples of the crops of a batch."""
+        if self.shortest == self.longest:
+            return self.longest
+        generator = utterance_generator(
+            self.seed, epoch, f"batch {batch}", "crop length"
+        )
+        return int(generator.integers(self.shortest, self.longest + 1))
 
 
 def random_crop(
     path: str,
     duration: float,
-    sentence_len: float,
+    num_samples: int,
     sample_rate: int,
     generator: np.random.Generator,
 ) -> Tensor:
@@ -55,8 +103,10 @@ def random_crop(
     ---------
     path : str
         Audio file.
-    duration, sentence_len : float
-        Of the file and of the crop, in s.
+    duration : float
+        Of the file, in s.
+    num_samples : int
+        Of the crop.
     sample_rate : int
         Hz of the result.
     generator : np.random.Generator
@@ -65,9 +115,8 @@ def random_crop(
     Returns
     -------
     wav : Tensor
-        (sentence_len · sample_rate,).
+        (num_samples,).
     """
-    num_samples = round(sentence_len * sample_rate)
     available = int(duration * sample_rate)
     if available > num_samples:
         start = int(generator.integers(available - num_samples + 1))
@@ -79,7 +128,7 @@ def random_crop(
 def make_train_dataset(
     manifest: Path,
     data_folder: Path,
-    sentence_len: float,
+    sentence_len: float | list[float],
     sample_rate: int,
     seed: int,
     augmentation: AugmentationSource | None,
@@ -92,8 +141,8 @@ def make_train_dataset(
         CSV of `voxceleb1_prepare`.
     data_folder : Path
         What `$data_root` stands for.
-    sentence_len : float
-        Crop in s.
+    sentence_len : float | list[float]
+        Of `CropLengths`.
     sample_rate : int
         Hz.
     seed : int
@@ -116,29 +165,36 @@ def make_train_dataset(
     speakers = {row["spk_id"] for row in dataset.data.values()}
     encoder.update_from_iterable(sorted(speakers))
     encoder.expect_len(len(speakers))
-    num_samples = round(sentence_len * sample_rate)
+    crop_lengths = CropLengths(sentence_len, sample_rate, seed)
 
-    def crop(utt_id: str, epoch: int, wav: str, duration: str) -> Tensor:
+    def crop(
+        utt_id: str, epoch: int, batch: int, wav: str, duration: str
+    ) -> Tensor:
         generator = utterance_generator(seed, epoch, utt_id, "crop")
+        num_samples = crop_lengths(epoch, batch)
         return random_crop(
-            wav, float(duration), sentence_len, sample_rate, generator
+            wav, float(duration), num_samples, sample_rate, generator
         )
 
     def encode(spk_id: str) -> Tensor:
         return torch.tensor([encoder.encode_label(spk_id)])
 
-    dataset.add_dynamic_item(crop, ["id", "epoch", "wav", "duration"], "sig")
+    crop_items = ["id", "epoch", "batch", "wav", "duration"]
+    dataset.add_dynamic_item(crop, crop_items, "sig")
     dataset.add_dynamic_item(encode, ["spk_id"], "spk_id_encoded")
     keys = ["id", "sig", "spk_id_encoded"]
     if augmentation is not None:
 
-        def draw(utt_id: str, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        def draw(
+            utt_id: str, epoch: int, batch: int
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            num_samples = crop_lengths(epoch, batch)
             draw = augmentation.draw(utt_id, epoch, num_samples)
             snr = torch.tensor([draw.snr], dtype=torch.float32)
             return draw.material, snr, torch.tensor([draw.is_noise])
 
         items = ["material", "snr", "is_noise"]
-        dataset.add_dynamic_item(draw, ["id", "epoch"], items)
+        dataset.add_dynamic_item(draw, ["id", "epoch", "batch"], items)
         keys += items
     dataset.set_output_keys(keys)
     return dataset, encoder
