@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import ivector_plda
 import pytest
 import torch
 import train_speaker_embeddings
@@ -19,6 +20,8 @@ HPARAMS = ROOT / "hparams"
 FILES = sorted(HPARAMS.rglob("*.yaml"))
 COMMANDS = {
     "mfcon.yaml": train_speaker_embeddings.KEYS,
+    "mha.yaml": train_speaker_embeddings.KEYS,
+    "ivector.yaml": ivector_plda.KEYS,
     "verify.yaml": verify.KEYS,
 }
 # Read by name in SpeechBrain: the Brain's options, its inference interface.
@@ -46,7 +49,7 @@ def test_every_key_is_used(path):
     # Alternatives are named for the command line, beside the key they fill.
     comments = "\n".join(re.findall(r"#.*", text))
     referenced = set(re.findall(r"<(\w+)", code))
-    offered = set(re.findall(r"!ref <(\w+)>", comments))
+    offered = set(re.findall(r"!ref <(?:poolings\[)?(\w+)\]?>", comments))
     assert set(keys_of(path)) - known - referenced - offered == set()
 
 
