@@ -1,0 +1,103 @@
+"""Error rates of blocks, against verify.py's."""
+
+import json
+
+import pytest
+import torch
+from block_embeddings import BlockEmbeddings
+from block_rates import make_loader, measure_blocks, measure_trainings
+from extraction import score_trials
+from voxceleb1_layout import find_utterances
+
+from custom_modules.metrics import equal_error_rate
+from custom_modules.scoring import index_utterances, read_trials, speaker_id
+
+SETTINGS = {
+    "batch_seconds": 4.0,
+    "num_workers": 0,
+    "num_resamples": 20,
+    "seed": 1986,
+}
+
+
+@pytest.fixture
+def trial_list(corpus):
+    return corpus / "meta" / "veri_test2.txt"
+
+
+def test_the_final_embeddings_rate_is_that_of_verify(
+    corpus, trained, verified, trial_list
+):
+    rates = measure_trainings(
+        {"MFCon": str(trained)}, str(corpus), trial_list, "cpu", **SETTINGS
+    )
+    report = json.loads((verified / "report.json").read_text())
+    (model,) = rates["models"]
+    for key, value in model["final"].items():
+        assert report[key] == value, key
+    shared = report.keys() & rates.keys()
+    assert len(shared) > 8
+    for key in shared:
+        assert report[key] == rates[key], key
+    for family in ("statistics", "heads"):
+        assert [point["block"] for point in model[family]] == [1, 2]
+    assert model["training"]["epoch"] in (1, 2)
+
+
+def test_each_blocks_rate_is_that_of_its_embeddings(trial_list):
+    trials = read_trials(trial_list)
+    generator = torch.Generator().manual_seed(0)
+    utt_ids = index_utterances(trials).utt_ids
+    voices = {
+        speaker_id(utt_id): torch.randn(8, generator=generator)
+        for utt_id in utt_ids
+    }
+    vectors = [
+        {
+            utt_id: strength * voices[speaker_id(utt_id)]
+            + torch.randn(8, generator=generator)
+            for utt_id in utt_ids
+        }
+        for strength in (0.0, 0.5, 3.0)
+    ]
+    embeddings = BlockEmbeddings(
+        vectors[0], {2: vectors[1], 1: vectors[2]}, {3: vectors[1]}
+    )
+    rates = measure_blocks(embeddings, trials, num_resamples=5, seed=0)
+    eers = [
+        100 * equal_error_rate(score_trials(trials, one), trials.is_target)[0]
+        for one in vectors
+    ]
+    assert len(set(eers)) == 3
+    assert rates["final"]["eer_percent"] == pytest.approx(eers[0], abs=1e-4)
+    found = [
+        (point["block"], point["eer_percent"])
+        for point in rates["statistics"] + rates["heads"]
+    ]
+    for (block, eer), expected in zip(
+        found, [(1, eers[2]), (2, eers[1]), (3, eers[1])], strict=True
+    ):
+        assert block == expected[0]
+        assert eer == pytest.approx(expected[1], abs=1e-4)
+
+
+def test_speakers_that_were_trained_on_are_refused(corpus, trained, tmp_path):
+    training = json.loads((trained / "model" / "training.json").read_text())
+    speakers = training["speakers"][:2]
+    names = [
+        [utt_id for utt_id in find_utterances(corpus) if speaker in utt_id]
+        for speaker in speakers
+    ]
+    (first, second, *_), (other, *_) = names
+    path = tmp_path / "seen.txt"
+    path.write_text(f"1 {first}.wav {second}.wav\n0 {first}.wav {other}.wav\n")
+    with pytest.raises(ValueError, match=f"trained on 2 .* {speakers[0]}"):
+        measure_trainings(
+            {"MFCon": str(trained)}, str(corpus), path, "cpu", **SETTINGS
+        )
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"no audio")
+    with pytest.raises(ValueError, match=r"1 files cannot .*\n.*a\.wav"):
+        make_loader({"a": tmp_path / "a.wav"}, 16000, 4.0, 0)
