@@ -1,0 +1,166 @@
+"""Every row is checked before anything is trained."""
+
+import re
+
+import experiment_plan
+import pytest
+from experiment_plan import Plan, parse
+from recipe_commands import HPARAMS
+from test_hparams import FILES as HPARAMS_FILES
+
+EXPERIMENTS = experiment_plan.Path(experiment_plan.__file__).parent.joinpath(
+    "experiments"
+)
+TABLES = sorted(
+    path for path in EXPERIMENTS.glob("*.yaml") if path.name != "demo.yaml"
+)
+SCALES = sorted(EXPERIMENTS.glob("scales/*.yaml"))
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """Plan a table given as text, in a folder with the recipe's hparams."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hparams").symlink_to(HPARAMS)
+    small = {
+        "mfcon.yaml": "{d_model: 16, d_ffn: 16, num_blocks: 1}",
+        "mha.yaml": "{channels: [4, 4, 8]}",
+    }
+    text = "".join(f"{key}: {value}\n" for key, value in small.items())
+    (tmp_path / "small.yaml").write_text(text)
+
+    def make(rows, *words, head="hparams: hparams/mfcon.yaml"):
+        path = tmp_path / "table.yaml"
+        path.write_text(f"title: T\n{head}\nrows:\n{rows}\n")
+        return Plan(parse([str(path), "--scale=small.yaml", *words]))
+
+    return make
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("scale", [None, *SCALES], ids=lambda p: p and p.stem)
+def test_every_table_loads_at_every_scale(path, scale, tmp_path, monkeypatch):
+    if scale is None and "mha" in path.stem:
+        pytest.skip("full-size CNNs take seconds each; see test_hparams.py")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hparams").symlink_to(HPARAMS)
+    size = [f"--scale={scale}"] if scale else ["--d_model=16", "--d_ffn=16"]
+    plan = Plan(parse([str(path), *size, "--data_folder=data/x"]))
+    folders = [
+        plan.run(row, candidate, 1986).folder
+        for row in plan.table.rows
+        for candidate in row.candidates
+    ]
+    assert len(set(folders)) == len(folders)  # no row is another one
+
+
+def test_tables_share_the_rows_they_have_in_common(tmp_path, monkeypatch):
+    """SupCon of Table I, nothing shared of II, 0.1 of III, MFCon of IV."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hparams").symlink_to(HPARAMS)
+    folders = set()
+    for number, label in enumerate(
+        ["SupCon", "Nothing shared", "λ = 0.1", "MFCon"], 1
+    ):
+        table = EXPERIMENTS / f"mfcon_table{number}.yaml"
+        words = ["--d_model=16", "--d_ffn=16", f"--rows={label}"]
+        plan = Plan(parse([str(table), *words]))
+        (row,) = plan.table.rows
+        folders.add(plan.run(row, row.candidates[0], 1986).folder)
+    assert len(folders) == 1
+
+
+def test_a_row_s_overrides_count_most_then_what_is_typed(plan):
+    made = plan(
+        "  - {label: a, overrides: {margin: 0.1}}\n  - {label: b}",
+        "--margin=0.3",
+        "--d_ffn=32",
+        "--num_resamples=7",
+        "--noprogressbar",
+        "--device=cpu",
+        head="hparams: hparams/mfcon.yaml\noverrides: {margin: 0.4, scale: 9}",
+    )
+    first, second = (
+        made.run(row, row.candidates[0], 3) for row in made.table.rows
+    )
+    assert first.overrides == {
+        "margin": 0.1,
+        "scale": 9,
+        "d_model": 16,
+        "d_ffn": 32,
+        "num_blocks": 1,
+        "seed": 3,
+    }
+    assert second.overrides["margin"] == 0.3
+    assert first.verification == {"num_resamples": 7}
+    assert first.options == ["--noprogressbar", "--device=cpu"]
+
+
+def test_a_second_corpus_is_verified_on_with_the_same_models(plan):
+    row = "  - {label: a}"
+    words = ["--data_folder=data/one", "--trials=mine.txt"]
+    one = plan(row, *words)
+    two = plan(row, *words, "--test_folder=other/two")
+    runs = [p.run(p.table.rows[0], {}, 1) for p in (one, two)]
+    assert runs[0].folder == runs[1].folder
+    assert runs[0].verification["trials"] == "mine.txt"
+    assert runs[1].verification == {"data_folder": "other/two"}
+    assert runs[1].report.parent.name == "verification_two"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "message"),
+    [
+        (
+            "  - {label: a}\n  - {label: b, overrides: {margn: 0.1}}",
+            [],
+            r"table\.yaml: row 'b': hparams/mfcon\.yaml has no key 'margn'",
+        ),
+        (
+            "  - {label: b, hparams: hparams/none.yaml}",
+            [],
+            r"row 'b': .*none\.yaml: there is no such YAML file",
+        ),
+        ("  - {label: a, script: x.py}", [], "row 'a': script 'x.py' is unkn"),
+        (
+            "  - {label: a, overrides: {num_heads: 3}}",
+            [],
+            r"row 'a': .*num_heads",
+        ),
+        (
+            "  - {label: a, overrides: {pooling: !ref <nowhere>}}",
+            [],
+            "row 'a': .*nowhere",
+        ),
+        ("  - {label: a}", ["--epochs=3"], "no row has the key 'epochs'"),
+        ("  - {label: a}", ["--rows=a; c"], "there is no row 'c'; there are a"),
+        ("  - {label: a}", ["--seed=3"], "--seed: every run gets its own"),
+        ("  - {label: a}", ["--seeds=x"], "--seeds=x: whole numbers"),
+        ("  - {label: a}", ["--sweep=margin"], "--sweep=margin: write keys"),
+        ("  - {label: a}", ["--what"], "--what: write overrides as --key=val"),
+        ("  - {label: a}", ["what"], "'what': write overrides as --key=value"),
+        (
+            "  - {label: a, report: r.json}",
+            [],
+            r"r\.json: there is no such rep",
+        ),
+    ],
+)
+def test_an_error_names_row_and_key(plan, rows, words, message):
+    with pytest.raises(ValueError, match=re.compile(message, re.S)):
+        plan(rows, *words)
+
+
+def test_a_sweep_is_typed_or_written(plan):
+    made = plan("  - {label: a}", "--sweep={margin: [0.1, 0.3], scale: [20]}")
+    assert [row.label for row in made.table.rows] == [
+        "a",
+        "margin 0.1, scale 20",
+        "margin 0.3, scale 20",
+    ]
+
+
+def test_scales_name_yaml_files_that_exist():
+    names = {path.name for path in HPARAMS_FILES}
+    for path in SCALES:
+        assert set(experiment_plan.read_yaml(path)) <= names
