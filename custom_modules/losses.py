@@ -96,6 +96,8 @@ class AMSoftmaxLoss:
     0.6931471824645996
     """
 
+    needs_cosines = True
+
     def __init__(self, margin: float = 0.2, scale: float = 30.0):
         if not (margin >= 0 and scale > 0):
             raise ValueError(
@@ -216,7 +218,8 @@ class Objective:
     ---------
     terms : dict[str, Callable]
         Each (predictions, labels) → scalar; one whose attribute
-        `needs_blocks` is True gets the block embeddings.
+        `needs_blocks` is True gets the block embeddings, one whose attribute
+        `needs_cosines` is True wants cosines as outputs.
     weights : dict[str, float]
         A weight of each term, not negative; 0 leaves the term out and it is
         not computed.
@@ -255,6 +258,14 @@ class Objective:
         """Whether a term that is computed looks at block embeddings."""
         return any(
             getattr(term, "needs_blocks", False) for term in self.terms.values()
+        )
+
+    @property
+    def needs_cosines(self) -> bool:
+        """Whether a term that is computed takes the outputs for cosines."""
+        return any(
+            getattr(term, "needs_cosines", False)
+            for term in self.terms.values()
         )
 
     def __call__(

@@ -3,9 +3,12 @@
 import shutil
 from pathlib import Path
 
+import experiment_run
 import numpy as np
 import pytest
 import soundfile
+import train_speaker_embeddings
+import verify
 from recipe_commands import run_verify, train
 from synthetic_corpus import make_corpus
 
@@ -56,6 +59,24 @@ def corpus(tmp_path_factory):
         num_processes=1,
     )
     return folder
+
+
+@pytest.fixture
+def commands_in_process(monkeypatch):
+    """Run the processes of `reproduce.py` in this one; (script, folder)s."""
+    mains = {
+        "train_speaker_embeddings.py": train_speaker_embeddings.main,
+        "verify.py": verify.main,
+    }
+    calls = []
+
+    def call(launcher, run, script, hparams, overrides):
+        calls.append((script, run.folder.name))
+        words = experiment_run.words(overrides)
+        mains[script]([hparams, *run.options, *words])
+
+    monkeypatch.setattr(experiment_run, "_call", call)
+    return calls
 
 
 @pytest.fixture

@@ -25,6 +25,37 @@ NARROW = [
     "--emb_dim=16",
     "--noprogressbar",
 ]
+NARROW_MHA = [
+    "--num_epochs=2",
+    "--batch_size=8",
+    "--sentence_len=[0.4, 0.6]",
+    "--num_dev_speakers=2",
+    "--num_dev_trials=20",
+    "--num_workers=0",
+    "--n_mels=32",
+    "--channels=[4, 4, 8]",
+    "--emb_dim=16",
+    "--num_pooling_heads=8",
+    "--noprogressbar",
+]
+
+NARROW_IVECTOR = [
+    "--num_components=8",
+    "--ivector_size=8",
+    "--lda_size=6",
+    "--plda_rank=4",
+    "--n_mfcc=8",
+    "--ubm_frames=1500",
+    "--ubm_iterations=5",
+    "--ivector_iterations=5",
+    "--plda_iterations=3",
+    "--num_dev_speakers=2",
+    "--num_dev_trials=20",
+    "--batch_seconds=20",
+    "--num_workers=0",
+    "--num_resamples=20",
+    "--device=cpu",
+]
 
 
 def merged(*arguments):
@@ -42,6 +73,19 @@ def train(data, output, *overrides):
             f"--rir_folder={data}/rir",
             f"--output_folder={output}",
             *NARROW,
+            *overrides,
+        )
+    )
+
+
+def train_mha(data, output, *overrides):
+    """Run the training command on the CNN, in this process."""
+    train_speaker_embeddings.main(
+        merged(
+            str(HPARAMS / "mha.yaml"),
+            f"--data_folder={data}",
+            f"--output_folder={output}",
+            *NARROW_MHA,
             *overrides,
         )
     )

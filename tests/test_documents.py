@@ -10,14 +10,18 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import ivector_plda
+import plot
 import pytest
+import reproduce
+import synthetic_corpus
 import torch
 import train_speaker_embeddings
 import verify
 import yaml
 from command import TaglessLoader
 from hyperpyyaml import load_hyperpyyaml
-from recipe_commands import NARROW, merged
+from recipe_commands import NARROW, NARROW_IVECTOR, NARROW_MHA, merged
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "VoxCeleb1"
@@ -25,7 +29,13 @@ READMES = [ROOT / "README.md", RECIPE / "README.md"]
 MAINS = {
     "train_speaker_embeddings.py": train_speaker_embeddings.main,
     "verify.py": verify.main,
+    "ivector_plda.py": ivector_plda.main,
+    "reproduce.py": reproduce.main,
+    "plot.py": plot.main,
+    "synthetic_corpus.py": synthetic_corpus.main,
 }
+UTTERANCE = "data/VoxCeleb1/wav/id10270/x6uYqmx31kE/00001.wav"
+FEW = ["--num_workers=0", "--num_resamples=20"]
 
 
 def commands(readme):
@@ -45,27 +55,54 @@ def block(language):
     return text
 
 
+def narrowed(script, arguments):
+    """The words of a README's line, and what makes it a matter of seconds."""
+    typed = {word.partition("=")[0] for word in arguments}
+    if script == "train_speaker_embeddings.py":
+        narrow = NARROW_MHA if "mha.yaml" in arguments[0] else NARROW
+        narrow = ["--num_epochs=1", *narrow[1:]]
+        if "--num_dev_speakers" in typed:
+            narrow.remove("--num_dev_speakers=2")
+    elif script == "ivector_plda.py":
+        narrow = NARROW_IVECTOR
+    elif script == "reproduce.py":
+        narrow = ["--seeds=1986", *FEW, "--num_epochs=1"]
+        narrow += NARROW_MHA[1:] if "mha" in arguments[0] else NARROW[1:]
+        label = reproduce.read_table(arguments[0]).rows[-1].label
+        narrow += [f"--rows={label}"]
+    elif script == "synthetic_corpus.py":
+        narrow = ["--num_train_speakers=2", "--num_test_speakers=4"]
+        narrow += ["--num_trials=40", "--num_processes=1"]
+        narrow += ["--utterances_per_session=2", "--num_sessions=2"]
+    elif script == "plot.py":
+        narrow = FEW if arguments[0] == "blocks" else []
+    else:
+        narrow = FEW
+    return merged(*arguments, *narrow)
+
+
 @pytest.mark.parametrize("readme", READMES, ids=["root", "recipe"])
 def test_the_commands_of_a_readme_run_in_order(
-    readme, corpus, tmp_path, monkeypatch
+    readme, corpus, tmp_path, monkeypatch, commands_in_process
 ):
     """As typed in the recipe's folder, narrowed; data where they look."""
     (tmp_path / "hparams").symlink_to(RECIPE / "hparams")
+    (tmp_path / "experiments").symlink_to(RECIPE / "experiments")
     (tmp_path / "data").mkdir()
     for name in ("VoxCeleb1", "voxocean", "musan", "RIRS_NOISES"):
         part = {"musan": "noise", "RIRS_NOISES": "rir"}.get(name, "")
         (tmp_path / "data" / name).symlink_to(corpus / part)
     monkeypatch.chdir(tmp_path)
-    assert len(commands(readme)) >= 2
+    utterance = next((corpus / "wav" / "id10270").rglob("*.wav"))
+    assert len(commands(readme)) >= 3
     for _, script, *arguments in commands(readme):
-        arguments = [word.replace("/path/to/", "data/") for word in arguments]
-        narrow = ["--num_workers=0", "--num_resamples=20"]
-        if script == "train_speaker_embeddings.py":
-            typed = {word.partition("=")[0] for word in arguments}
-            narrow = ["--num_epochs=1", *NARROW[1:]]
-            if "--num_dev_speakers" in typed:
-                narrow.remove("--num_dev_speakers=2")
-        MAINS[script](merged(*arguments, *narrow))
+        arguments = [
+            word.replace("/path/to/", "data/").replace(
+                UTTERANCE, str(utterance)
+            )
+            for word in arguments
+        ]
+        MAINS[script](narrowed(script, arguments))
 
 
 def test_the_inference_snippet_runs(trained, corpus, monkeypatch):

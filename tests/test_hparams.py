@@ -14,6 +14,13 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.run_opts import RunOptions
 
 from custom_modules.losses import MFConLoss, Predictions
+from custom_modules.pooling import (
+    AttentiveStatisticsPooling,
+    DoubleMultiHeadAttentionPooling,
+    SelfMultiHeadAttentionPooling,
+    StatisticsPooling,
+    TemporalAveragePooling,
+)
 
 ROOT = Path(__file__).parents[1]
 HPARAMS = ROOT / "hparams"
@@ -107,6 +114,60 @@ def test_the_defaults_are_the_published_setup():
     }
     values = yaml.load(text, Loader=TaglessLoader)
     assert {key: values[key] for key in published} == published
+
+
+def test_the_defaults_of_the_cnn_are_the_paper_s():
+    values = yaml.load((HPARAMS / "mha.yaml").read_text(), Loader=TaglessLoader)
+    published = {
+        "n_mels": 128,
+        "channels": [128, 256, 512],
+        "emb_dim": 400,
+        "noise_folder": None,
+        "rir_folder": None,
+        "classification_loss": "!ref <softmax_loss>",
+        "pooling": "!ref <poolings[multi_head]>",
+    }
+    assert {key: values[key] for key in published} == published
+
+
+POOLINGS = {
+    "temporal": TemporalAveragePooling,
+    "statistics": StatisticsPooling,
+    "attentive_statistics": AttentiveStatisticsPooling,
+    "attention": SelfMultiHeadAttentionPooling,
+    "multi_head": SelfMultiHeadAttentionPooling,
+    "double_multi_head": DoubleMultiHeadAttentionPooling,
+}
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_one_override_exchanges_the_pooling_of_every_head(name):
+    overrides = f"pooling: !ref <poolings[{name}]>\nnum_pooling_heads: 8\n"
+    hparams = load(overrides)
+    heads = [hparams["model"]["embedding_head"], *hparams["block_heads"].heads]
+    assert len(heads) == 3
+    for head in heads:
+        assert type(head.pooling) is POOLINGS[name]
+    with open(HPARAMS / "mha.yaml", encoding="utf-8") as file:
+        hparams = load_hyperpyyaml(
+            file,
+            f"channels: [4, 4, 8]\noutput_folder: {load.folder}\n{overrides}",
+        )
+    pooling = hparams["model"]["embedding_head"].pooling
+    assert type(pooling) is POOLINGS[name]
+    if "head" in name:
+        queries = getattr(pooling, "utterance_attention", pooling).queries
+        assert queries.shape == (8, 8 * 128 // 8 // 8)
+    if name == "attention":
+        assert pooling.queries.shape == (1, 8 * 128 // 8)
+
+
+def test_every_pooling_is_offered_and_no_other():
+    hparams = load()
+    names = {k for k, v in hparams["poolings"].items() if callable(v)}
+    assert names == set(POOLINGS)
+    text = (HPARAMS / "models/poolings.yaml").read_text()
+    assert set(re.findall(r"!ref <poolings\[(\w+)\]>", text)) == names
 
 
 @pytest.mark.parametrize(

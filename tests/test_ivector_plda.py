@@ -8,27 +8,10 @@ import ivector_plda
 import numpy as np
 import pytest
 import soundfile
-from recipe_commands import HPARAMS, merged
+from recipe_commands import HPARAMS, NARROW_IVECTOR, merged
 
 from custom_modules.scoring import read_scores
 
-TINY = [
-    "--num_components=8",
-    "--ivector_size=8",
-    "--lda_size=6",
-    "--plda_rank=4",
-    "--n_mfcc=8",
-    "--ubm_frames=1500",
-    "--ubm_iterations=5",
-    "--ivector_iterations=5",
-    "--plda_iterations=3",
-    "--num_dev_speakers=2",
-    "--num_dev_trials=20",
-    "--batch_seconds=20",
-    "--num_workers=0",
-    "--num_resamples=20",
-    "--device=cpu",
-]
 ROUNDING = 1e-4  # of a log-likelihood from float32 alignments
 
 
@@ -39,7 +22,7 @@ def run_ivector(data, output, *overrides):
             str(HPARAMS / "ivector.yaml"),
             f"--data_folder={data}",
             f"--output_folder={output}",
-            *TINY,
+            *NARROW_IVECTOR,
             *overrides,
         )
     )

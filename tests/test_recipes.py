@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from recipe_commands import BASELINE, HPARAMS, run_verify, train
+from recipe_commands import BASELINE, HPARAMS, run_verify, train, train_mha
 from speaker_brain import SpeakerBrain
 from speechbrain.inference.speaker import SpeakerRecognition
 
@@ -108,6 +108,50 @@ def test_speechbrain_loads_the_folder_and_gives_the_same_scores(
         r"threshold: (\S+)", "".join(p.read_text() for p in checkpoints)
     )
     assert str(model.hparams.threshold) in thresholds
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["--pooling=!ref <poolings[double_multi_head]>", "--head_dropout=0.3"],
+        [
+            "--classification_loss=!ref <am_softmax_loss>",
+            "--classifier=!ref <cosine_classifier>",
+        ],
+    ],
+    ids=["softmax", "double", "am_softmax"],
+)
+def test_the_cnn_is_trained_verified_and_loaded(corpus, tmp_path, overrides):
+    """Crops of another length in each batch; whole utterances at the end."""
+    train_mha(corpus, tmp_path / "mha", "--num_epochs=1", *overrides)
+    log = (tmp_path / "mha" / "train_log.txt").read_text()
+    assert "train classification: " in log
+    assert "block" not in log
+    model = tmp_path / "mha" / "model"
+    report = run_verify(corpus, model, tmp_path / "verification")
+    assert report["num_trials"] == 40
+    trials, scores = read_scores(tmp_path / "verification" / "scores.txt")
+    loaded = SpeakerRecognition.from_hparams(
+        source=str(model), savedir=str(tmp_path / "saved")
+    )
+    score, _ = loaded.verify_files(
+        *(
+            str(corpus / "wav" / names[0])
+            for names in (trials.enrol, trials.test)
+        )
+    )
+    assert score.item() == pytest.approx(scores[0], abs=1e-4)
+
+
+def test_am_softmax_on_logits_is_refused_before_training(corpus, tmp_path):
+    with pytest.raises(ValueError, match=r"needs cosines.*cosine_classifier"):
+        train_mha(
+            corpus,
+            tmp_path / "mha",
+            "--classification_loss=!ref <am_softmax_loss>",
+        )
+    assert not list(tmp_path.glob("mha/save/CKPT*"))
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,10 @@ import csv
 import json
 from pathlib import Path
 
-import experiment_run
 import pytest
 import reproduce
-import train_speaker_embeddings
-import verify
 from recipe_commands import HPARAMS, NARROW
 
-MAINS = {
-    "train_speaker_embeddings.py": train_speaker_embeddings.main,
-    "verify.py": verify.main,
-}
 TABLE = """
 title: Three rows
 hparams: hparams/mfcon.yaml
@@ -26,20 +19,6 @@ rows:
       tune: {supcon_weight: [0.1, 0.3]}
     - label: plain
 """
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """Commands run in this process; those that were run."""
-    made = []
-
-    def call(launcher, run, script, hparams, overrides):
-        made.append((script, run.folder.name))
-        words = experiment_run.words(overrides)
-        MAINS[script]([hparams, *run.options, *words])
-
-    monkeypatch.setattr(experiment_run, "_call", call)
-    return made
 
 
 @pytest.fixture
@@ -60,7 +39,7 @@ def arguments(corpus, tmp_path, monkeypatch):
 
 
 def test_a_table_is_run_past_a_failure_and_only_what_is_missing(
-    arguments, calls, capsys
+    arguments, commands_in_process, capsys
 ):
     with pytest.raises(ValueError, match="1 of 3 rows failed: too long"):
         reproduce.main(arguments)
@@ -81,6 +60,7 @@ def test_a_table_is_run_past_a_failure_and_only_what_is_missing(
     assert "[1/4] too long, seed 1986: runs/tables/mfcon-" in printed
     assert "[4/4, about 0 min left] plain, seed 1986" in printed
     assert "FAILED: batch_size (1000)" in printed
+    calls = commands_in_process
     assert len(calls) == 7  # one fails, three are verified
 
     calls.clear()
@@ -94,7 +74,9 @@ def test_a_table_is_run_past_a_failure_and_only_what_is_missing(
     assert [script for script, _ in calls] == ["verify.py"]
 
 
-def test_tuning_takes_the_lowest_development_error(arguments, calls):
+def test_tuning_takes_the_lowest_development_error(
+    arguments, commands_in_process
+):
     reproduce.main([*arguments, "--rows=tuned", "--seeds=1,2"])
     folders = sorted(Path("runs/tables").glob("mfcon-*-1"))
     trained = [
@@ -115,7 +97,7 @@ def test_tuning_takes_the_lowest_development_error(arguments, calls):
     assert len(list(Path("runs/tables").glob("mfcon-*-2"))) == 1
 
 
-def test_tuning_needs_development_speakers(arguments, calls):
+def test_tuning_needs_development_speakers(arguments, commands_in_process):
     words = [word for word in arguments if "num_dev_speakers" not in word]
     with pytest.raises(ValueError, match="1 of 1 rows failed: tuned"):
         reproduce.main([*words, "--rows=tuned", "--num_dev_speakers=0"])
@@ -124,7 +106,7 @@ def test_tuning_needs_development_speakers(arguments, calls):
 
 
 def test_a_report_of_other_trials_is_refused_before_any_training(
-    arguments, calls, verified
+    arguments, commands_in_process, verified
 ):
     other = json.loads((verified / "report.json").read_text())
     other["trials_sha256"] = "e" * 64
@@ -135,7 +117,7 @@ def test_a_report_of_other_trials_is_refused_before_any_training(
     )
     with pytest.raises(ValueError, match=r"different trial lists.*'mine': eee"):
         reproduce.main(arguments)
-    assert calls == []
+    assert commands_in_process == []
     Path("other.json").write_bytes((verified / "report.json").read_bytes())
     reproduce.main(arguments)
     with open("runs/tables/table/table.csv", newline="") as file:

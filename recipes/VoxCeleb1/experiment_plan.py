@@ -190,10 +190,9 @@ class Plan:
                 where = f"{self.settings.table}: row {row.label!r}"
                 for candidate in row.candidates:
                     self._check_keys(row, candidate, where)
-                    overrides = self.run(row, candidate, 1986).overrides
-                    argv = [row.hparams, *self.settings.options]
-                    argv += [*words(overrides), place]
+                    argv = [row.hparams, *self.settings.options, place]
                     try:
+                        argv += words(self.run(row, candidate, 1986).overrides)
                         load_experiment(argv, SCRIPTS[row.script])
                     except ValueError as error:
                         raise ValueError(f"{where}: {error}") from error

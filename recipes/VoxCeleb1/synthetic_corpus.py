@@ -21,6 +21,7 @@ import json
 import logging
 import multiprocessing
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -189,7 +190,7 @@ def _remove_earlier(dest: Path, files: list[str]) -> None:
             )
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Make a corpus as the command line says."""
     parser = argparse.ArgumentParser(
         description="Write a synthetic corpus in VoxCeleb1's layout.",
@@ -207,8 +208,8 @@ def main() -> None:
     )
     parser.add_argument("--num_processes", type=int)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    make_corpus(**vars(parser.parse_args()))
+    make_corpus(**vars(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

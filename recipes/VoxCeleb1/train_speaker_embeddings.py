@@ -7,6 +7,7 @@ usage: python train_speaker_embeddings.py hparams/mfcon.yaml [--key=value …]
 import logging
 
 import speechbrain as sb
+import torch
 from command import load_experiment, run
 from dataio import (
     find_noises,
@@ -19,8 +20,10 @@ from dataio import (
 from export import export_model, resolve_model
 from report import git_commit, machine
 from speaker_brain import SpeakerBrain
+from torch import nn
 from voxceleb1_prepare import prepare_voxceleb1
 
+from custom_modules.losses import Objective
 from custom_modules.scoring import read_trials
 
 logger = logging.getLogger(__name__)
@@ -58,6 +61,20 @@ KEYS = [
     "train_logger",
     "checkpointer",
 ]
+
+
+def check_classifier(
+    classifier: nn.Module, emb_dim: int, objective: Objective
+) -> None:
+    """Refuse AM-Softmax on the logits of a linear classifier."""
+    with torch.no_grad():
+        outputs = classifier(torch.full((1, emb_dim), 1000.0))
+    if objective.needs_cosines and outputs.abs().max() > 1.001:
+        raise ValueError(
+            "the objective has AM-Softmax, which needs cosines, and the "
+            "classifier gives logits: set the classifier to one that gives "
+            "cosines, as --classifier='!ref <cosine_classifier>'"
+        )
 
 
 def main(argv: list[str]) -> None:
@@ -104,7 +121,11 @@ def main(argv: list[str]) -> None:
         )
 
     modules = hparams["modules"]
-    modules["classifier"] = hparams["classifier"](out_neurons=len(speakers))
+    classifier = hparams["classifier"](out_neurons=len(speakers))
+    check_classifier(
+        classifier, hparams["model"]["emb_dim"], hparams["objective"]
+    )
+    modules["classifier"] = classifier
     checkpointer.add_recoverable("classifier", modules["classifier"])
     checkpointer.add_recoverable("dataloader-TRAIN", train_loader)
     checkpointer.check_modules()
