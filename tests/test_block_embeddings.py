@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from block_embeddings import embed_blocks, load_trained_blocks
-from block_rates import make_loader
+from evaluation import make_loader
 from voxceleb1_layout import find_utterances
 
 from custom_modules.audio import read_audio
@@ -33,7 +33,7 @@ def utterances(corpus):
 
 def test_block_embeddings_are_those_of_the_exported_epoch(trained, utterances):
     blocks = load_trained_blocks(trained, "cpu")
-    loader = make_loader(utterances, 16000, 4.0, 0)
+    loader = make_loader(utterances, "files", 16000, 4.0, 0)
     embeddings = embed_blocks(loader, blocks)
     assert sorted(embeddings.statistics) == sorted(embeddings.heads) == [1, 2]
     # Every checkpoint: one is the exported one.
@@ -89,7 +89,9 @@ def test_block_embeddings_are_those_of_the_exported_epoch(trained, utterances):
 def test_heads_that_no_loss_trained_are_left_out(without_mfcon, utterances):
     blocks = load_trained_blocks(without_mfcon, "cpu")
     assert blocks.block_heads is None
-    embeddings = embed_blocks(make_loader(utterances, 16000, 4.0, 0), blocks)
+    embeddings = embed_blocks(
+        make_loader(utterances, "files", 16000, 4.0, 0), blocks
+    )
     assert embeddings.heads == {}
     assert len(embeddings.statistics[2]) == len(utterances)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from block_embeddings import BlockEmbeddings
-from block_rates import make_loader, measure_blocks, measure_trainings
+from block_rates import measure_blocks, measure_trainings
 from extraction import score_trials
 from voxceleb1_layout import find_utterances
 
@@ -95,9 +95,3 @@ def test_speakers_that_were_trained_on_are_refused(corpus, trained, tmp_path):
         measure_trainings(
             {"MFCon": str(trained)}, str(corpus), path, "cpu", **SETTINGS
         )
-
-
-def test_files_that_cannot_be_used_are_named(tmp_path):
-    (tmp_path / "a.wav").write_bytes(b"no audio")
-    with pytest.raises(ValueError, match=r"1 files cannot .*\n.*a\.wav"):
-        make_loader({"a": tmp_path / "a.wav"}, 16000, 4.0, 0)

@@ -1,20 +1,21 @@
 """Error rates of every block of several trainings, on one trial list."""
 
-import hashlib
 from pathlib import Path
 
-from audio_files import inspect_many
 from block_embeddings import BlockEmbeddings, embed_blocks, load_trained_blocks
-from dataio import make_evaluation_loader
+from evaluation import (
+    locate_utterances,
+    make_loader,
+    trial_origin,
+    trial_speakers,
+)
 from extraction import score_trials
-from report import git_commit, machine, make_report
+from report import git_commit, make_report
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
-from verify import locate_utterances
 from voxceleb1_layout import find_utterances
 
-from custom_modules.scoring import Trials, read_trials, speaker_id
+from custom_modules.scoring import Trials, read_trials
 
 
 def measure_blocks(
@@ -104,7 +105,7 @@ def measure_trainings(
     utterances = locate_utterances(
         trials, trial_list, find_utterances(data_folder)
     )
-    speakers = {speaker_id(name) for name in (*trials.enrol, *trials.test)}
+    speakers = trial_speakers(trials)
     trained = [
         load_trained_blocks(folder, device) for folder in run_folders.values()
     ]
@@ -119,6 +120,7 @@ def measure_trainings(
     for (label, folder), one in zip(run_folders.items(), trained, strict=True):
         loader = make_loader(
             utterances,
+            "files",
             one.model.hparams.sample_rate,
             batch_seconds,
             num_workers,
@@ -132,39 +134,12 @@ def measure_trainings(
             {"label": label, "model": folder, **rates, "training": kept}
         )
     return {
-        "trials": trial_list.name,
-        "trials_sha256": hashlib.sha256(trial_list.read_bytes()).hexdigest(),
+        **trial_origin(trial_list, len(utterances), device),
         "num_trials": len(trials.is_target),
         "num_target_trials": int(trials.is_target.sum()),
-        "num_utterances": len(utterances),
         "num_speakers": len(speakers),
-        "score_normalisation": "none",
         "seed": seed,
         "num_resamples": num_resamples,
-        "machine": machine(device),
         "commit": git_commit(),
         "models": models,
     }
-
-
-def make_loader(
-    utterances: dict[str, Path],
-    sample_rate: int,
-    batch_seconds: float,
-    num_workers: int,
-) -> DataLoader:
-    """Batches of utterances, whose files are looked into first."""
-    infos, problems = inspect_many(list(utterances.values()), sample_rate)
-    if problems:
-        raise ValueError(
-            f"{len(problems)} files cannot be used; repair them:\n  "
-            + "\n  ".join(problems[:10])
-        )
-    durations = [info.num_samples / info.sample_rate for info in infos]
-    return make_evaluation_loader(
-        utterances,
-        dict(zip(utterances, durations, strict=True)),
-        batch_seconds,
-        sample_rate,
-        num_workers,
-    )

@@ -4,35 +4,45 @@
 usage: python ivector_plda.py hparams/ivector.yaml [--key=value …]
 """
 
-import hashlib
 import itertools
 import logging
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from audio_files import inspect_many
 from command import load_experiment, run
 from dataio import make_evaluation_loader, read_manifest
+from evaluation import (
+    locate_utterances,
+    measure_durations,
+    refuse_overlap,
+    trial_origin,
+    trial_speakers,
+    write_report,
+)
 from ivector_extraction import (
     collect_statistics,
     draw_frames,
     extract_ivectors,
 )
-from plda_backend import check_sizes, score_trials, train_backend
-from report import git_commit, machine, make_report, summarise, write_json
+from plda_backend import Backend, check_sizes, score_trials, train_backend
+from report import git_commit, machine, make_report
+from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import infer_device
+from torch import Tensor
 from tqdm import tqdm
-from verify import locate_utterances, refuse_overlap
 from voxceleb1_layout import find_trials, find_utterances
 from voxceleb1_prepare import prepare_voxceleb1
 from whole_files import replacing
 
+from custom_modules.cepstra import VoicedCepstra
+from custom_modules.ivector import TotalVariability
 from custom_modules.metrics import equal_error_rate
-from custom_modules.scoring import read_trials, speaker_id, write_scores
+from custom_modules.scoring import Trials, read_trials, speaker_id
+from custom_modules.ubm import DiagonalGMM
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +72,51 @@ KEYS = [
 ]
 
 
+class Data(NamedTuple):
+    """Utterances and trials; no speaker is in two of the three sets."""
+
+    train: dict[str, Path]  # file of each utterance, in random order
+    dev: dict[str, Path]  # empty without development speakers
+    test: dict[str, Path]
+    durations: dict[str, float]  # s, of all three
+    dev_trials: Path | None
+    trial_list: Path
+    trials: Trials  # of trial_list
+
+
+def prepare_data(hparams: dict) -> Data:
+    """Find and check all utterances, and that the sizes fit their number."""
+    data_folder, sample_rate = hparams["data_folder"], hparams["sample_rate"]
+    manifests = prepare_voxceleb1(
+        data_folder,
+        hparams["save_folder"],
+        trials=hparams["trials"],
+        num_dev_speakers=hparams["num_dev_speakers"],
+        num_dev_trials=hparams["num_dev_trials"],
+        sample_rate=sample_rate,
+        seed=hparams["seed"],
+    )
+    train, durations = read_manifest(manifests.train_csv, data_folder)
+    speakers = {speaker_id(utt_id) for utt_id in train}
+    sizes = [hparams[k] for k in ("ivector_size", "lda_size", "plda_rank")]
+    check_sizes(*sizes, len(speakers), len(train))
+    trial_list = find_trials(
+        data_folder, hparams["save_folder"], hparams["trials"]
+    )
+    trials = read_trials(trial_list)
+    overlap = trial_speakers(trials) & speakers
+    refuse_overlap(overlap, trial_list, is_allowed=False)
+    test = locate_utterances(trials, trial_list, find_utterances(data_folder))
+    durations |= measure_durations(test, sample_rate, f"files of {trial_list}")
+    dev = {}
+    if manifests.dev_csv is not None:
+        dev, dev_durations = read_manifest(manifests.dev_csv, data_folder)
+        durations |= dev_durations
+    return Data(
+        train, dev, test, durations, manifests.dev_trials, trial_list, trials
+    )
+
+
 def iterate(
     name: str, em_step: Callable[[], float], num_iterations: int
 ) -> list[str]:
@@ -86,24 +141,70 @@ def draw_utterances(
     return dict(itertools.islice(utterances.items(), num_utterances))
 
 
-def measure_durations(
-    utterances: dict[str, Path], sample_rate: int, origin: Path
-) -> dict[str, float]:
-    """Length of each utterance in s.
+def show_progress(
+    loader: Iterable[PaddedBatch], description: str
+) -> Iterable[PaddedBatch]:
+    """Show how many batches of a loader are done, on a terminal."""
+    return tqdm(loader, desc=description, unit="batch", disable=None)
 
-    Raises
-    ------
-    ValueError
-        Names files of `origin` that cannot be used.
-    """
-    infos, problems = inspect_many(list(utterances.values()), sample_rate)
-    if problems:
-        raise ValueError(
-            f"{len(problems)} files of {origin} cannot be used; repair them:"
-            "\n  " + "\n  ".join(problems[:10])
-        )
-    durations = [info.num_samples / info.sample_rate for info in infos]
-    return dict(zip(utterances, durations, strict=True))
+
+def train_ubm(
+    ubm: DiagonalGMM,
+    loader: Iterable[PaddedBatch],
+    features: VoicedCepstra,
+    frames_per_utterance: int,
+    num_iterations: int,
+    generator: torch.Generator,
+    device: str,
+) -> list[str]:
+    """Train the UBM on frames drawn of every utterance; return the log."""
+    frames = draw_frames(
+        show_progress(loader, "Frames"),
+        features,
+        frames_per_utterance,
+        generator,
+        device,
+    )
+    ubm.initialise(frames, generator)
+    return iterate("ubm", partial(ubm.em_step, frames), num_iterations)
+
+
+def train_total_variability(
+    total_variability: TotalVariability,
+    loader: Iterable[PaddedBatch],
+    features: VoicedCepstra,
+    ubm: DiagonalGMM,
+    num_iterations: int,
+    generator: torch.Generator,
+    device: str,
+) -> list[str]:
+    """Train T on the statistics of every utterance; return the log."""
+    statistics = collect_statistics(
+        show_progress(loader, "Statistics"), features, ubm, device
+    )
+    total_variability.initialise(ubm.variances, generator)
+    em_step = partial(total_variability.em_step, *statistics)
+    return iterate("total_variability", em_step, num_iterations)
+
+
+def write_log(path: Path, lines: list[str]) -> None:
+    """Write the lines of the training, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        unfinished.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def measure_development(
+    backend: Backend, trial_list: Path | None, ivectors: dict[str, Tensor]
+) -> float | None:
+    """EER of the development trials, None where there are none."""
+    if trial_list is None:
+        return None
+    trials = read_trials(trial_list)
+    scores = score_trials(backend, trials, ivectors)
+    eer, _ = equal_error_rate(scores, trials.is_target)
+    logger.info(f"EER of the development trials: {100 * eer:.2f} %")
+    return float(eer)
 
 
 @torch.no_grad()
@@ -111,123 +212,86 @@ def main(argv: list[str]) -> None:
     """UBM, total variability, LDA and PLDA, trials to report: in this order."""
     start, commit = time.monotonic(), git_commit()
     hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
-    data_folder, seed = hparams["data_folder"], hparams["seed"]
-    sample_rate = hparams["sample_rate"]
-    output_folder = Path(hparams["output_folder"])
+    output_folder, seed = Path(hparams["output_folder"]), hparams["seed"]
     device = run_opts.device or infer_device()
-    manifests = prepare_voxceleb1(
-        data_folder,
-        hparams["save_folder"],
-        trials=hparams["trials"],
-        num_dev_speakers=hparams["num_dev_speakers"],
-        num_dev_trials=hparams["num_dev_trials"],
-        sample_rate=sample_rate,
-        seed=seed,
+    data = prepare_data(hparams)
+    speakers = [speaker_id(utt_id) for utt_id in data.train]
+    drawn = draw_utterances(data.train, hparams["training_utterances"])
+    make_loader = partial(
+        make_evaluation_loader,
+        durations=data.durations,
+        batch_seconds=hparams["batch_seconds"],
+        sample_rate=hparams["sample_rate"],
+        num_workers=hparams["num_workers"],
     )
-    train_files, durations = read_manifest(manifests.train_csv, data_folder)
-    speakers = sorted({speaker_id(utt_id) for utt_id in train_files})
-    sizes = [hparams[k] for k in ("ivector_size", "lda_size", "plda_rank")]
-    check_sizes(*sizes, len(speakers), len(train_files))
-    trial_list = find_trials(
-        data_folder, hparams["save_folder"], hparams["trials"]
-    )
-    trials = read_trials(trial_list)
-    tested = {speaker_id(name) for name in (*trials.enrol, *trials.test)}
-    refuse_overlap(tested & set(speakers), trial_list, is_allowed=False)
-    test_files = locate_utterances(
-        trials, trial_list, find_utterances(data_folder)
-    )
-    durations |= measure_durations(test_files, sample_rate, trial_list)
-    dev_files = {}
-    if manifests.dev_csv is not None:
-        dev_files, lengths = read_manifest(manifests.dev_csv, data_folder)
-        durations |= lengths
-
-    def load(utterances: dict[str, Path], description: str) -> tqdm:
-        loader = make_evaluation_loader(
-            utterances,
-            durations,
-            hparams["batch_seconds"],
-            sample_rate,
-            hparams["num_workers"],
-        )
-        return tqdm(loader, desc=description, unit="batch", disable=None)
-
-    drawn = draw_utterances(train_files, hparams["training_utterances"])
     features = hparams["features"].to(device)
     ubm = hparams["ubm"].to(device)
-    model = hparams["total_variability"].to(device)
+    total_variability = hparams["total_variability"].to(device)
     generator = torch.Generator().manual_seed(seed)
     share = -(-hparams["ubm_frames"] // len(drawn))  # rounded up
     logger.info(
-        f"{len(train_files)} utterances of {len(speakers)} speakers; UBM and "
-        f"T of {len(drawn)} utterances, the UBM of {share} frames of each"
+        f"{len(speakers)} utterances of {len(set(speakers))} speakers; UBM "
+        f"and T of {len(drawn)} utterances, the UBM of {share} frames of each"
     )
-    loader = load(drawn, "Frames")
-    frames = draw_frames(loader, features, share, generator, device)
-    ubm.initialise(frames, generator)
-    log = iterate(
-        "ubm", partial(ubm.em_step, frames), hparams["ubm_iterations"]
+    log = train_ubm(
+        ubm,
+        make_loader(drawn),
+        features,
+        share,
+        hparams["ubm_iterations"],
+        generator,
+        device,
     )
-    loader = load(drawn, "Statistics")
-    statistics = collect_statistics(loader, features, ubm, device)
-    model.initialise(ubm.variances, generator)
-    log += iterate(
-        "total_variability",
-        partial(model.em_step, *statistics),
+    log += train_total_variability(
+        total_variability,
+        make_loader(drawn),
+        features,
+        ubm,
         hparams["ivector_iterations"],
+        generator,
+        device,
     )
-    output_folder.mkdir(parents=True, exist_ok=True)
-    with replacing(output_folder / "train_log.txt") as path:
-        path.write_text("\n".join(log) + "\n", "utf-8")
-
-    loader = load({**train_files, **dev_files, **test_files}, "I-vectors")
-    ivectors = extract_ivectors(loader, features, ubm, model, device)
+    write_log(output_folder / "train_log.txt", log)
+    ivectors = extract_ivectors(
+        show_progress(
+            make_loader({**data.train, **data.dev, **data.test}), "I-vectors"
+        ),
+        features,
+        ubm,
+        total_variability,
+        device,
+    )
     backend = train_backend(
-        torch.stack([ivectors[utt_id] for utt_id in train_files]),
-        [speaker_id(utt_id) for utt_id in train_files],
+        torch.stack([ivectors[utt_id] for utt_id in data.train]),
+        speakers,
         hparams["lda_size"],
         hparams["plda_rank"],
         hparams["plda_iterations"],
     )
-    dev_eer = None
-    if manifests.dev_trials is not None:
-        dev_trials = read_trials(manifests.dev_trials)
-        dev_scores = score_trials(backend, dev_trials, ivectors)
-        dev_eer, _ = equal_error_rate(dev_scores, dev_trials.is_target)
-        logger.info(f"EER of the development trials: {100 * dev_eer:.2f} %")
-    scores = score_trials(backend, trials, ivectors)
+    dev_eer = measure_development(backend, data.dev_trials, ivectors)
+    scores = score_trials(backend, data.trials, ivectors)
     report = make_report(
-        trials,
+        data.trials,
         scores,
         hparams["num_resamples"],
         seed,
         {
-            "trials": trial_list.name,
-            "trials_sha256": hashlib.sha256(
-                trial_list.read_bytes()
-            ).hexdigest(),
-            "score_normalisation": "none",
-            "machine": machine(device),
-            "num_utterances": len(test_files),
+            **trial_origin(data.trial_list, len(data.test), device),
             "num_speakers_trained_on": 0,
             "model": Path(hparams_file).name,
             "training": {
                 "hparams_file": Path(hparams_file).name,
                 "overrides": overrides,
                 "seed": seed,
-                "num_speakers": len(speakers),
-                "dev_eer": None if dev_eer is None else float(dev_eer),
+                "num_speakers": len(set(speakers)),
+                "dev_eer": dev_eer,
                 "minutes": round((time.monotonic() - start) / 60, 2),
                 "machine": machine(device),
                 "commit": commit,
             },
         },
     )
-    write_scores(output_folder / "scores.txt", trials, scores)
-    write_json(output_folder / "report.json", report)
-    sys.stdout.write(summarise(report))
-    sys.stdout.write(f"scores.txt, report.json: {output_folder.resolve()}\n")
+    write_report(output_folder, data.trials, scores, report)
 
 
 if __name__ == "__main__":
