@@ -20,6 +20,7 @@ import train_speaker_embeddings
 import verify
 import yaml
 from command import TaglessLoader
+from experiment_table import read_table
 from hyperpyyaml import load_hyperpyyaml
 from recipe_commands import NARROW, NARROW_IVECTOR, NARROW_MHA, merged
 
@@ -68,7 +69,7 @@ def narrowed(script, arguments):
     elif script == "reproduce.py":
         narrow = ["--seeds=1986", *FEW, "--num_epochs=1"]
         narrow += NARROW_MHA[1:] if "mha" in arguments[0] else NARROW[1:]
-        label = reproduce.read_table(arguments[0]).rows[-1].label
+        label = read_table(arguments[0]).rows[-1].label
         narrow += [f"--rows={label}"]
     elif script == "synthetic_corpus.py":
         narrow = ["--num_train_speakers=2", "--num_test_speakers=4"]

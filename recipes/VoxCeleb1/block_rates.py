@@ -120,7 +120,7 @@ def measure_trainings(
     for (label, folder), one in zip(run_folders.items(), trained, strict=True):
         loader = make_loader(
             utterances,
-            "files",
+            f"files of {trial_list}",
             one.model.hparams.sample_rate,
             batch_seconds,
             num_workers,

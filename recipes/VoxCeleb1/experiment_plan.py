@@ -193,9 +193,17 @@ class Plan:
                     argv = [row.hparams, *self.settings.options, place]
                     try:
                         argv += words(self.run(row, candidate, 1986).overrides)
-                        load_experiment(argv, SCRIPTS[row.script])
+                        experiment = load_experiment(argv, SCRIPTS[row.script])
                     except ValueError as error:
                         raise ValueError(f"{where}: {error}") from error
+                    if (
+                        row.candidates[1:]
+                        and not experiment.hparams["num_dev_speakers"]
+                    ):
+                        raise ValueError(
+                            f"{where}: tune chooses on development speakers: "
+                            "set num_dev_speakers to 2 at least"
+                        )
             trial_list = None
             if trained:
                 hparams = Path(trained[0].hparams).with_name("verify.yaml")

@@ -73,23 +73,14 @@ def run_row(plan: Plan, row: Row, progress: Progress) -> Result:
         scores = []
         for candidate in row.candidates:
             report, folder = _run(plan, row, candidate, seeds[0], progress)
-            scores.append((report.get("training", {}).get("dev_eer"), report))
-            if len(row.candidates) > 1 and scores[-1][0] is None:
-                raise ValueError(
-                    "tune needs development speakers to choose on; set "
-                    "num_dev_speakers to 2 at least"
-                )
-            if candidate is row.candidates[0] or scores[-1][0] < min(
-                score for score, _ in scores[:-1]
-            ):
+            scores.append(report["training"]["dev_eer"])
+            if not scores[1:] or scores[-1] < min(scores[:-1]):
                 best = candidate
                 reports, folders = {seeds[0]: report}, {seeds[0]: folder}
         if len(row.candidates) > 1:
             tried = "; ".join(
                 f"{' '.join(words(candidate))} {100 * score:.2f} %"
-                for candidate, (score, _) in zip(
-                    row.candidates, scores, strict=True
-                )
+                for candidate, score in zip(row.candidates, scores, strict=True)
             )
             note = f"chosen by the development EER (seed {seeds[0]}): {tried}"
         for seed in seeds[1:]:
@@ -156,6 +147,7 @@ def main(argv: list[str]) -> None:
     results = []
     for row in table.rows:
         results.append(run_row(plan, row, progress))
+        progress.num_done = sum(runs[: len(results)])  # a failed row's too
         check_trials(results)
         rest = table.rows[len(results) :]
         pending = [Result(r, {}, {}, {}, "", "") for r in rest]
