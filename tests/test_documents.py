@@ -1,6 +1,7 @@
 """What the READMEs say to type, typed."""
 
 import ast
+import csv
 import json
 import re
 import shlex
@@ -11,6 +12,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import ivector_plda
+import numpy as np
 import plot
 import pytest
 import reproduce
@@ -200,3 +202,40 @@ def test_the_results_in_the_readme_are_those_of_the_files(path):
     for key in ("trials_sha256", "machine", "seed", "commit"):
         assert report[key], key
     assert not re.search(r'"/', path.read_text())  # no path of a machine
+
+
+TABLES = sorted((ROOT / "results").rglob("table.md"))
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.parent.name)
+def test_the_tables_in_the_readme_are_those_of_the_files(path):
+    """Measured by the reports beside them, shown row by row."""
+    text = READMES[1].read_text()
+    shown = [line for line in path.read_text().splitlines() if "| `" in line]
+    with open(
+        path.with_name("table.csv"), newline="", encoding="utf-8"
+    ) as file:
+        runs = list(csv.DictReader(file))
+    assert len(shown) == len({run["system"] for run in runs}) >= 2
+    for line in shown:
+        label, eer, interval, cost = line.strip("| ").split(" | ")[:4]
+        assert f"| {label} | {eer} | {interval} | {cost} |" in text
+        of_row = [run for run in runs if run["system"] == label]
+        rates = [float(run["eer_percent"]) for run in of_row]
+        assert float(eer.split()[0]) == pytest.approx(np.mean(rates), abs=0.006)
+    for run in runs:
+        report = json.loads(
+            (path.parent / "reports" / f"{run['run']}.json").read_text()
+        )
+        assert float(run["eer_percent"]) == report["eer_percent"]
+        assert run["trials_sha256"] == report["trials_sha256"]
+        assert "dirty" not in report["commit"]
+
+
+def test_the_figures_in_the_readme_are_there():
+    names = re.findall(r"\]\((\S+\.png)\)", READMES[1].read_text())
+    assert len(names) >= 4
+    for name in names:
+        path = (RECIPE / name).resolve()
+        assert path.stat().st_size > 10_000
+        assert path.with_suffix(".svg").stat().st_size > 10_000

@@ -140,7 +140,10 @@ def main(argv: list[str]) -> None:
     logging.getLogger("speechbrain.utils.seed").setLevel(logging.WARNING)
     plan = Plan(settings)
     table = plan.table
-    runs = [len(r.candidates) + len(table.seeds) - 1 for r in table.rows]
+    runs = [
+        len(row.candidates) + len(table.seeds) - 1 if row.report is None else 0
+        for row in table.rows
+    ]
     progress = Progress(sum(runs))
     sys.stdout.write(f"{table.title}: {len(table.rows)} rows\n")
     started = time.monotonic()
