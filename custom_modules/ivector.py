@@ -104,24 +104,44 @@ class TotalVariability(nn.Module):
         scales = self.variances * INITIAL_SHARE / self.matrix.shape[2]
         self.matrix.copy_(scales.sqrt().unsqueeze(2) * noise)
 
-    def posterior(self, zeroth: Tensor, first: Tensor) -> Posterior:
+    def whiten(self) -> tuple[Tensor, Tensor]:
+        """Compute what all posteriors share, for several batches once.
+
+        Shape: S_c^-1/2 T_c (components, features, ivector_size) and
+        T_c' S_c^-1 T_c (components, ivector_size, ivector_size).
+        """
+        whitened = self.matrix / self.variances.sqrt().unsqueeze(2)
+        return whitened, whitened.transpose(1, 2) @ whitened
+
+    def posterior(
+        self,
+        zeroth: Tensor,
+        first: Tensor,
+        whitened: tuple[Tensor, Tensor] | None = None,
+    ) -> Posterior:
         """Compute the posterior of w given the statistics.
 
         It is Gaussian with the precision L = I + sum_c N_c T_c' S_c^-1 T_c
         and the mean L^-1 T' S^-1 F, Proposition 1 of Kenny et al. and
         equation (6) of Dehak et al.
 
-        Shape: zeroth (batch, components), first (batch, components, features).
+        Shape: zeroth (batch, components), first (batch, components, features);
+        whitened is what `whiten` gives, computed here where it is None.
         """
-        return self._posterior(zeroth, first, *self._whitened())
+        return self._posterior(zeroth, first, *(whitened or self.whiten()))
 
-    def forward(self, zeroth: Tensor, first: Tensor) -> Tensor:
+    def forward(
+        self,
+        zeroth: Tensor,
+        first: Tensor,
+        whitened: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Extract i-vectors, the posterior means.
 
         Shape: zeroth (batch, components), first (batch, components, features)
-        -> (batch, ivector_size).
+        -> (batch, ivector_size); whitened as in `posterior`.
         """
-        return self.posterior(zeroth, first).means
+        return self.posterior(zeroth, first, whitened).means
 
     def log_likelihoods(self, zeroth: Tensor, first: Tensor) -> Tensor:
         """Compute log p(F | T) - log p(F | T = 0), alignments being fixed.
@@ -156,7 +176,7 @@ class TotalVariability(nn.Module):
             Mean over utterances of `log_likelihoods`, before the step.
         """
         ivector_size = self.matrix.shape[2]
-        whitened, grams = self._whitened()
+        whitened, grams = self.whiten()
         moments = torch.zeros_like(grams)  # sum_u N_uc E[w w']
         cross = torch.zeros_like(self.matrix)  # sum_u F_uc E[w]'
         second = torch.zeros_like(grams[0])  # sum_u E[w w']
@@ -182,11 +202,6 @@ class TotalVariability(nn.Module):
         root = torch.linalg.cholesky(second / len(zeroth))
         self.matrix.copy_(matrix @ root)
         return (total / len(zeroth)).item()
-
-    def _whitened(self) -> tuple[Tensor, Tensor]:
-        """S_c^-1/2 T_c, and T_c' S_c^-1 T_c of each component."""
-        whitened = self.matrix / self.variances.sqrt().unsqueeze(2)
-        return whitened, whitened.transpose(1, 2) @ whitened
 
     def _posterior(
         self, zeroth: Tensor, first: Tensor, whitened: Tensor, grams: Tensor

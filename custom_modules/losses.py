@@ -124,6 +124,8 @@ class SoftmaxLoss:
     0.6931471824645996
     """
 
+    needs_logits = True
+
     def __call__(self, predictions: Predictions, labels: Tensor) -> Tensor:
         """outputs (batch, speakers) as logits, labels (batch,) → scalar."""
         return F.cross_entropy(predictions.outputs, labels)
@@ -219,7 +221,7 @@ class Objective:
     terms : dict[str, Callable]
         Each (predictions, labels) → scalar; one whose attribute
         `needs_blocks` is True gets the block embeddings, one whose attribute
-        `needs_cosines` is True wants cosines as outputs.
+        `needs_cosines` or `needs_logits` is True wants such outputs.
     weights : dict[str, float]
         A weight of each term, not negative; 0 leaves the term out and it is
         not computed.
@@ -266,6 +268,13 @@ class Objective:
         return any(
             getattr(term, "needs_cosines", False)
             for term in self.terms.values()
+        )
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether a term that is computed takes the outputs for logits."""
+        return any(
+            getattr(term, "needs_logits", False) for term in self.terms.values()
         )
 
     def __call__(

@@ -2,8 +2,8 @@
 Baum-Welch statistics of utterances under it.
 
 Reynolds, Quatieri, Dunn, "Speaker verification using adapted Gaussian mixture
-models", https://doi.org/10.1006/dspr.1999.0361. Frames are aligned in the
-precision they come in; sums over frames are float64.
+models", https://doi.org/10.1006/dspr.1999.0361. Everything is computed in the
+precision of the frames; EM adds its sums over chunks of them in float64.
 """
 
 import math

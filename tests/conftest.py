@@ -70,7 +70,7 @@ def commands_in_process(monkeypatch):
     }
     calls = []
 
-    def call(launcher, run, script, hparams, overrides):
+    def call(launcher, run, script, hparams, overrides, lock):
         calls.append((script, run.folder.name))
         words = experiment_run.words(overrides)
         mains[script]([hparams, *run.options, *words])

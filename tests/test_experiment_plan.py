@@ -1,10 +1,12 @@
 """Every row is checked before anything is trained."""
 
+import json
 import re
 
 import experiment_plan
 import pytest
-from experiment_plan import Plan, parse
+from experiment_arguments import parse
+from experiment_plan import Plan
 from recipe_commands import HPARAMS
 from test_hparams import FILES as HPARAMS_FILES
 
@@ -17,11 +19,22 @@ TABLES = sorted(
 SCALES = sorted(EXPERIMENTS.glob("scales/*.yaml"))
 
 
-@pytest.fixture
-def plan(tmp_path, monkeypatch):
-    """Plan a table given as text, in a folder with the recipe's hparams."""
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The recipe's hparams, and folders of data with a trial list alone."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hparams").symlink_to(HPARAMS)
+    for name in ("data/VoxCeleb1", "data/one", "other/two"):
+        (tmp_path / name).mkdir(parents=True)
+        trials = f"1 {name[-3:]}/s/1.wav {name[-3:]}/s/2.wav\n"
+        (tmp_path / name / "veri_test2.txt").write_text(trials)
+        (tmp_path / name / "mine.txt").write_text(trials * 2)
+    return tmp_path
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """Plan a table given as text."""
     small = {
         "mfcon.yaml": "{d_model: 16, d_ffn: 16, num_blocks: 1}",
         "mha.yaml": "{channels: [4, 4, 8]}",
@@ -32,17 +45,15 @@ def plan(tmp_path, monkeypatch):
     def make(rows, *words, head="hparams: hparams/mfcon.yaml"):
         path = tmp_path / "table.yaml"
         path.write_text(f"title: T\n{head}\nrows:\n{rows}\n")
-        return Plan(parse([str(path), "--scale=small.yaml", *words]))
+        return Plan(parse([str(path), "--scale_file=small.yaml", *words]))
 
     return make
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
-def test_every_row_of_every_table_loads(path, scale, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "hparams").symlink_to(HPARAMS)
-    plan = Plan(parse([str(path), f"--scale={scale}", "--data_folder=data/x"]))
+def test_every_row_of_every_table_loads(path, scale):
+    plan = Plan(parse([str(path), f"--scale_file={scale}"]))
     folders = [
         plan.run(row, candidate, 1986).folder
         for row in plan.table.rows
@@ -51,18 +62,15 @@ def test_every_row_of_every_table_loads(path, scale, tmp_path, monkeypatch):
     assert len(set(folders)) == len(folders)  # no row is another one
 
 
-def test_tables_share_the_rows_they_have_in_common(tmp_path, monkeypatch):
+def test_tables_share_the_rows_they_have_in_common():
     """SupCon of Table I, nothing shared of II, 0.1 of III, MFCon of IV."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "hparams").symlink_to(HPARAMS)
     folders = set()
     for number, label in enumerate(
         ["SupCon", "Nothing shared", "λ = 0.1", "MFCon"], 1
     ):
         table = EXPERIMENTS / f"mfcon_table{number}.yaml"
-        words = ["--d_model=16", "--d_ffn=16", f"--rows={label}"]
-        plan = Plan(parse([str(table), *words]))
-        (row,) = plan.table.rows
+        plan = Plan(parse([str(table), "--d_model=16", "--d_ffn=16"]))
+        (row,) = (row for row in plan.table.rows if row.label == label)
         folders.add(plan.run(row, row.candidates[0], 1986).folder)
     assert len(folders) == 1
 
@@ -103,6 +111,52 @@ def test_a_second_corpus_is_verified_on_with_the_same_models(plan):
     assert runs[0].verification["trials"] == "mine.txt"
     assert runs[1].verification == {"data_folder": "other/two"}
     assert runs[1].report.parent.name == "verification_two"
+    assert runs[0].trials_sha256 != runs[1].trials_sha256
+    assert [p.name for p in (one, two)] == ["table_small", "table_small_on_two"]
+    assert "--test_folder=other/two" in two.typed
+
+
+def test_options_that_change_the_model_get_another_folder(plan):
+    def folder(*words):
+        made = plan("  - {label: a}", *words)
+        return made.run(made.table.rows[0], {}, 1).folder
+
+    base = folder()
+    assert folder("--device=cpu", "--noprogressbar") == base
+    assert folder("--precision=bf16") != base
+    assert folder("--max_grad_norm=5") != base
+
+
+def test_the_ivector_s_row_has_no_second_corpus(plan):
+    row = (
+        "  - {label: a, script: ivector_plda.py, hparams: hparams/ivector.yaml}"
+    )
+    with pytest.raises(ValueError, match=r"'a': ivector_plda.*own data_folder"):
+        plan(row, "--test_folder=other/two")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mfcon.yml: {d_model: 16}", r"'mfcon\.yml' is not the YAML file of a"),
+        ("verify.yaml: {seed: 1}", r"'verify\.yaml' is not"),
+        ("mfcon.yaml: [1]", "must have keys and values"),
+        ("mfcon.yaml: {seed: 1}", "seed cannot be overridden"),
+        ("mfcon.yaml: {d_modell: 1}", "row 'a': .* no key 'd_modell'"),
+    ],
+)
+def test_a_wrong_scale_is_refused(plan, folder, text, message):
+    (folder / "wrong.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        plan("  - {label: a}", "--scale_file=wrong.yaml")
+
+
+def test_a_report_without_what_the_table_shows_is_refused(plan, folder):
+    (folder / "r.json").write_text(
+        json.dumps({"eer_percent": 1, "eer_interval_percent": [0, 2]})
+    )
+    with pytest.raises(ValueError, match=r"min_dcf_0\.01 is missing"):
+        plan("  - {label: a, report: r.json}")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +185,15 @@ def test_a_second_corpus_is_verified_on_with_the_same_models(plan):
         ),
         ("  - {label: a}", ["--epochs=3"], "no row has the key 'epochs'"),
         ("  - {label: a}", ["--rows=a; c"], "there is no row 'c'; there are a"),
+        ("  - {label: a}", ["--seeds=1,1"], "--seeds=1,1: a seed is given tw"),
+        ("  - {label: a}", ["--num_gpus=0"], "--num_gpus=0: at least 1"),
+        (
+            "  - {label: a, overrides: {seed: 1}}",
+            [],
+            "row 'a': seed cannot be overridden",
+        ),
+        ("  - {label: a}", ["--sweep={lr: []}"], "lr has no values to try"),
+        ("  - {label: a}", ["--data_folder=none"], "none"),
         ("  - {label: a}", ["--seed=3"], "--seed: every run gets its own"),
         ("  - {label: a}", ["--seeds=x"], "--seeds=x: whole numbers"),
         ("  - {label: a}", ["--sweep=margin"], "--sweep=margin: write keys"),
@@ -144,7 +207,7 @@ def test_a_second_corpus_is_verified_on_with_the_same_models(plan):
     ],
 )
 def test_an_error_names_row_and_key(plan, rows, words, message):
-    with pytest.raises(ValueError, match=re.compile(message, re.S)):
+    with pytest.raises((ValueError, OSError), match=re.compile(message, re.S)):
         plan(rows, *words)
 
 

@@ -69,6 +69,17 @@ def test_a_sweep_adds_a_row_for_every_combination(read):
             f"{BASE}rows: [{{label: a, report: r.json, tune: {{lr: [1]}}}}]\n",
             "row 'a': a row with a report is not trained",
         ),
+        (f"{BASE}seeds: 1986\nrows: [{{label: a}}]\n", "must be a list of dif"),
+        (f"{BASE}seeds: [1, 1]\nrows: [{{label: a}}]\n", "must be a list of"),
+        (f"{BASE}overrides: [1]\n", "overrides must be keys and their values"),
+        (
+            f"{BASE}rows: [{{label: a, tune: {{lr: []}}}}]\n",
+            "row 'a': lr has no values",
+        ),
+        (
+            f"{BASE}rows: [{{label: a, tune: {{seed: [1]}}}}]\n",
+            "row 'a': seed cannot be overridden",
+        ),
         ("title: [\n", r"table\.yaml: not valid YAML"),
         ("just text\n", "lines are expected"),
     ],

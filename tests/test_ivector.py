@@ -171,9 +171,9 @@ def test_a_component_without_frames_keeps_its_rows():
     root_before = model.matrix[1].clone()
     model.em_step(zeroth, first)
     assert model.matrix.isfinite().all()
-    # Up to the minimum divergence step, which rotates every component's.
+    # Up to the minimum divergence step, which mixes every one's columns.
     ranks = torch.linalg.matrix_rank(
-        torch.cat([root_before, model.matrix[1]]), atol=1e-9
+        torch.cat([root_before, model.matrix[1]], dim=1), atol=1e-9
     )
     assert ranks == 2
 

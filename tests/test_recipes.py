@@ -144,13 +144,24 @@ def test_the_cnn_is_trained_verified_and_loaded(corpus, tmp_path, overrides):
     assert score.item() == pytest.approx(scores[0], abs=1e-4)
 
 
-def test_am_softmax_on_logits_is_refused_before_training(corpus, tmp_path):
-    with pytest.raises(ValueError, match=r"needs cosines.*cosine_classifier"):
-        train_mha(
-            corpus,
-            tmp_path / "mha",
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
             "--classification_loss=!ref <am_softmax_loss>",
-        )
+            r"needs cosines.*cosine_classifier",
+        ),
+        (
+            "--classifier=!ref <cosine_classifier>",
+            r"needs logits.*linear_classifier",
+        ),
+    ],
+)
+def test_a_classifier_that_does_not_fit_is_refused_before_training(
+    corpus, tmp_path, override, message
+):
+    with pytest.raises(ValueError, match=message):
+        train_mha(corpus, tmp_path / "mha", override)
     assert not list(tmp_path.glob("mha/save/CKPT*"))
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from experiment_table import Row, Table
-from table_report import Result, check_trials, markdown, read_report, write_csv
+from table_report import Result, markdown, read_report, write_csv
 
 
 def report(eer, **other):
@@ -16,11 +16,18 @@ def report(eer, **other):
         "min_dcf_0.001": eer / 9,
         "num_trials": 100,
         "num_speakers": 8,
+        "num_speakers_trained_on": 0,
         "trials": "veri_test2.txt",
         "trials_sha256": "f" * 64,
         "machine": "a computer",
         "commit": "c0ffee",
-        "training": {"dev_eer": 0.0625, "epoch": 3, "minutes": 1.5},
+        "training": {
+            "dev_eer": 0.0625,
+            "epoch": 3,
+            "minutes": 1.5,
+            "machine": "another computer",
+            "commit": "c0de",
+        },
         **other,
     }
 
@@ -42,11 +49,11 @@ RESULTS = [
     result("failed", {}, error="train: no memory"),
     result("later", {}),
 ]
-TABLE = Table("t", "A title", "arXiv", "A claim.", {}, [1, 2], [])
+TABLE = Table("t", "A title", "arXiv", "A claim.", None, {}, [1, 2], [])
 
 
 def test_markdown_has_mean_deviation_interval_and_the_paper_s_figures():
-    lines = markdown(TABLE, RESULTS, "`--lr=1`").splitlines()
+    lines = markdown(TABLE, RESULTS, "--lr=1").splitlines()
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in lines
@@ -71,8 +78,8 @@ def test_markdown_has_mean_deviation_interval_and_the_paper_s_figures():
         "A claim.",
         "veri_test2.txt (sha256 ffffffffffff), 100, of 8 speakers",
         "All rows: `--lr=1`.",
-        "Machine: a computer.",
-        "Commit: c0ffee.",
+        "Machine: a computer, another computer.",
+        "Commit: c0de, c0ffee.",
         "two seeds: chosen by something.",
         "failed failed: train: no memory",
     ):
@@ -80,7 +87,7 @@ def test_markdown_has_mean_deviation_interval_and_the_paper_s_figures():
 
 
 def test_csv_has_a_line_for_each_run(tmp_path):
-    write_csv(tmp_path / "t.csv", TABLE, RESULTS)
+    write_csv(tmp_path / "t.csv", RESULTS)
     with open(tmp_path / "t.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["system"] for row in rows] == [
@@ -100,13 +107,11 @@ def test_csv_has_a_line_for_each_run(tmp_path):
     assert [row["error"] for row in rows[2:]] == ["train: no memory", "not run"]
 
 
-def test_reports_of_different_trials_do_not_stand_side_by_side():
-    other = report(3.0, trials="mine.txt", trials_sha256="e" * 64)
-    with pytest.raises(
-        ValueError, match=r"'other' was measured on mine\.txt.*'two seeds' on"
-    ):
-        check_trials([*RESULTS, result("other", {1: other})])
-    check_trials(RESULTS)
+def test_a_row_of_speakers_that_were_trained_on_says_so():
+    unfair = result("mine", {1: report(1.0, num_speakers_trained_on=7)})
+    text = markdown(TABLE, [*RESULTS, unfair], "")
+    assert "mine: NOT A FAIR TEST, 7 of its speakers were trained on." in text
+    assert "FAIR" not in markdown(TABLE, RESULTS, "")
 
 
 def test_a_missing_or_wrong_report_is_named(tmp_path):

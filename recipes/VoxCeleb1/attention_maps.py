@@ -134,8 +134,9 @@ def map_attention(
     weights = weights.squeeze(0).float().cpu().numpy()  # (frames, heads)
     feats = seen["feats"].squeeze(0).float().cpu().numpy()
     hop = features.compute_STFT.hop_length / sample_rate  # s
-    # The encoder spreads its frames evenly over those of the features.
-    step = hop * len(feats) / len(weights)
+    # Each frame stands for as many of the features' as fit in whole: the last
+    # few that a stride of 2, 4 or 8 leaves over belong to none.
+    step = hop * (len(feats) // len(weights))
     return AttentionMap(
         weights,
         step * np.arange(len(weights) + 1),

@@ -21,6 +21,8 @@ from custom_modules.audio import read_audio
 from custom_modules.augmentation import AugmentationSource, utterance_generator
 from custom_modules.samplers import Item
 
+LENGTH_STEP = 0.1  # s
+
 
 class EpochDataset(DynamicItemDataset):
     """SpeechBrain's dataset, indexed by the samplers' items.
@@ -48,7 +50,8 @@ class CropLengths:
     ---------
     sentence_len : float | list[float]
         Length in s, or the shortest and the longest, between which the length
-        of a batch is drawn uniformly.
+        of a batch is drawn uniformly, in steps of 0.1 s: for every shape that
+        is new, convolutions are prepared anew.
     sample_rate : int
         Hz.
     seed : int
@@ -75,16 +78,17 @@ class CropLengths:
         self.shortest, self.longest = (
             round(length * sample_rate) for length in sentence_len
         )
+        self.step = round(LENGTH_STEP * sample_rate)
         self.seed = seed
 
     def __call__(self, epoch: int, batch: int) -> int:
         """Samples of the crops of a batch."""
-        if self.shortest == self.longest:
-            return self.longest
+        num_steps = (self.longest - self.shortest) // self.step
         generator = utterance_generator(
             self.seed, epoch, f"batch {batch}", "crop length"
         )
-        return int(generator.integers(self.shortest, self.longest + 1))
+        drawn = int(generator.integers(num_steps + 1))
+        return self.shortest + drawn * self.step
 
 
 def random_crop(

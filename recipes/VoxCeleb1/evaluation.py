@@ -180,7 +180,12 @@ def make_loader(
     )
 
 
-def trial_origin(trial_list: Path, num_utterances: int, device: str) -> dict:
+def trial_origin(
+    trial_list: Path,
+    num_utterances: int,
+    device: str,
+    scoring: str = "cosine",
+) -> dict:
     """What a report says of where its scores come from, whatever the model.
 
     Arguments
@@ -191,11 +196,13 @@ def trial_origin(trial_list: Path, num_utterances: int, device: str) -> dict:
         Of the trials.
     device : str
         That ran the model, "cpu" or "cuda:0".
+    scoring : str
+        What the scores are.
 
     Returns
     -------
     origin : dict
-        trials (the list's name), trials_sha256 (its digest),
+        trials (the list's name), trials_sha256 (its digest), scoring,
         score_normalisation, machine and num_utterances.
 
     Example
@@ -209,6 +216,7 @@ def trial_origin(trial_list: Path, num_utterances: int, device: str) -> dict:
     return {
         "trials": trial_list.name,
         "trials_sha256": hashlib.sha256(trial_list.read_bytes()).hexdigest(),
+        "scoring": scoring,
         "score_normalisation": "none",
         "machine": machine(device),
         "num_utterances": num_utterances,

@@ -1,6 +1,5 @@
 """What `reproduce.py` is asked for, checked before anything is trained."""
 
-import argparse
 import hashlib
 import tempfile
 from pathlib import Path
@@ -10,18 +9,19 @@ import train_speaker_embeddings
 import verify
 import yaml
 from command import TaglessLoader, load_experiment
+from experiment_arguments import Settings
 from experiment_run import Run, run_folder
 from experiment_table import (
     TRAINING,
     Row,
     Table,
     check_labels,
+    check_overrides,
     read_table,
     read_yaml,
     sweep,
     words,
 )
-from speechbrain.utils.run_opts import RunOptions
 from table_report import read_report
 from voxceleb1_layout import find_trials
 
@@ -29,65 +29,6 @@ SCRIPTS = {
     TRAINING: train_speaker_embeddings.KEYS,
     "ivector_plda.py": ivector_plda.KEYS,
 }
-# reproduce.py sets them for every run.
-OWN_KEYS = {"output_folder", "model_folder", "save_folder", "seed"}
-
-
-class Settings(argparse.Namespace):
-    """Arguments of the command line; see `parse`."""
-
-    table: str
-    output_folder: str
-    seeds: str | None
-    rows: str | None
-    sweep: str | None
-    scale: str | None
-    test_folder: str | None
-    num_gpus: int
-    overrides: dict
-    options: list[str]
-
-
-def parse(argv: list[str]) -> Settings:
-    """Tell this command's options from overrides and SpeechBrain's options."""
-    parser = argparse.ArgumentParser(
-        prog="reproduce.py",
-        allow_abbrev=False,
-        description="Train and verify every row of a table.",
-    )
-    add = parser.add_argument
-    add("table", help="YAML file of experiments/")
-    add(
-        "--output_folder",
-        default="runs/tables",
-        help="of all runs and tables; tables share the runs they have in "
-        "common (default: %(default)s)",
-    )
-    add("--seeds", help="of every row, as 1986,1987 (default: the table's)")
-    add("--rows", help="labels of some rows, separated by ';'")
-    add("--sweep", help="one row per combination: '{margin: [0.1, 0.2]}'")
-    add("--scale", help="YAML file with overrides for each YAML file")
-    add("--test_folder", help="verify on this corpus, not on data_folder")
-    add("--num_gpus", type=int, default=1, help="more than one: torchrun")
-    settings, rest = parser.parse_known_args(argv, namespace=Settings())
-    run_options = RunOptions().as_dict()
-    settings.overrides, settings.options = {}, []
-    for word in rest:
-        key, has_value, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--"):
-            raise ValueError(f"{word!r}: write overrides as --key=value")
-        if key in OWN_KEYS:
-            raise ValueError(
-                f"--{key}: every run gets its own; give --seeds or "
-                "--output_folder of all runs"
-            )
-        if key in run_options:
-            settings.options.append(word)
-        elif has_value:
-            settings.overrides[key] = yaml.load(value, Loader=TaglessLoader)
-        else:
-            raise ValueError(f"{word}: write overrides as --key=value")
-    return settings
 
 
 class Plan:
@@ -110,14 +51,14 @@ class Plan:
         table = read_table(settings.table)
         if settings.sweep:
             table = table._replace(rows=_swept(table, settings.sweep))
-        self.table = table._replace(
-            rows=_chosen(table, settings.rows),
-            seeds=_seeds(settings.seeds) or table.seeds,
-        )
-        self.scale = read_yaml(settings.scale) if settings.scale else {}
+        self.table = table._replace(seeds=settings.seeds or table.seeds)
+        self.chosen = _chosen(table, settings.rows)
+        self.scale = {}
+        if settings.scale_file:
+            self.scale = _read_scale(settings.scale_file, table)
         self.common = {**table.overrides, **settings.overrides}
         self.verification_keys: set[str] = set()
-        self.keys = {}
+        self.keys: dict[str, set[str]] = {}
         for row in self.table.rows:
             if row.report is None:
                 self._read_keys(row)
@@ -128,7 +69,29 @@ class Plan:
                 f"{settings.table}: no row has the key {unknown[0]!r}: not "
                 f"in {', '.join(self.keys)} nor in verify.yaml"
             )
+        self.trials_sha256 = ""
         self._check()
+
+    @property
+    def name(self) -> str:
+        """Of the table's folder: other scales and corpora get their own."""
+        names = [self.table.name]
+        if self.settings.scale_file:
+            names.append(Path(self.settings.scale_file).stem)
+        if self.settings.test_folder:
+            names += ["on", Path(self.settings.test_folder).name]
+        return "_".join(names)
+
+    @property
+    def typed(self) -> str:
+        """What all rows have in common, as it would be typed."""
+        settings = self.settings
+        given = words(self.common) + settings.options
+        if settings.scale_file:
+            given.append(f"--scale_file={settings.scale_file}")
+        if settings.test_folder:
+            given.append(f"--test_folder={settings.test_folder}")
+        return " ".join(given)
 
     def _read_keys(self, row: Row) -> None:
         where = f"{self.settings.table}: row {row.label!r}"
@@ -149,7 +112,7 @@ class Plan:
         """What trains and verifies a candidate of a row."""
         settings, keys = self.settings, self.keys[row.hparams]
         overrides = {k: v for k, v in self.common.items() if k in keys}
-        overrides |= self.scale.get(Path(row.hparams).name, {})
+        overrides |= self.scale.get(Path(row.hparams).name) or {}
         # What is typed counts more than the scale, a row's own most.
         overrides |= {k: v for k, v in settings.overrides.items() if k in keys}
         overrides |= {**candidate, "seed": seed}
@@ -159,7 +122,11 @@ class Plan:
             if settings.test_folder:
                 name += f"_{Path(settings.test_folder).name}"
         folder = run_folder(
-            Path(settings.output_folder), row.script, row.hparams, overrides
+            Path(settings.output_folder),
+            row.script,
+            row.hparams,
+            overrides,
+            settings.options,
         )
         return Run(
             folder,
@@ -169,6 +136,7 @@ class Plan:
             settings.options,
             verification,
             name,
+            self.trials_sha256,
         )
 
     def _verification(self) -> dict:
@@ -189,51 +157,54 @@ class Plan:
             for row in trained:
                 where = f"{self.settings.table}: row {row.label!r}"
                 for candidate in row.candidates:
-                    self._check_keys(row, candidate, where)
-                    argv = [row.hparams, *self.settings.options, place]
                     try:
-                        argv += words(self.run(row, candidate, 1986).overrides)
-                        experiment = load_experiment(argv, SCRIPTS[row.script])
+                        self._check_candidate(row, candidate, place)
                     except ValueError as error:
                         raise ValueError(f"{where}: {error}") from error
-                    if (
-                        row.candidates[1:]
-                        and not experiment.hparams["num_dev_speakers"]
-                    ):
-                        raise ValueError(
-                            f"{where}: tune chooses on development speakers: "
-                            "set num_dev_speakers to 2 at least"
-                        )
-            trial_list = None
             if trained:
                 hparams = Path(trained[0].hparams).with_name("verify.yaml")
                 argv = [str(hparams), place, *words(self._verification())]
                 hparams = load_experiment(argv, verify.KEYS).hparams
-                trial_list = (hparams["data_folder"], hparams["trials"])
-        self._check_reports(trial_list)
+                trial_list = find_trials(
+                    hparams["data_folder"],
+                    self.settings.output_folder,
+                    hparams["trials"],
+                )
+                self.trials_sha256 = hashlib.sha256(
+                    trial_list.read_bytes()
+                ).hexdigest()
+        self._check_reports()
 
-    def _check_keys(self, row: Row, candidate: dict, where: str) -> None:
-        scale = self.scale.get(Path(row.hparams).name, {})
+    def _check_candidate(self, row: Row, candidate: dict, place: str) -> None:
+        if self.settings.test_folder and row.script != TRAINING:
+            raise ValueError(
+                f"{row.script} verifies on its own data_folder; leave "
+                "--test_folder out, or this row out of the table"
+            )
+        scale = self.scale.get(Path(row.hparams).name) or {}
         unknown = sorted({*candidate, *scale} - self.keys[row.hparams])
         if unknown:
             raise ValueError(
-                f"{where}: {row.hparams} has no key {unknown[0]!r} to override"
+                f"{row.hparams} has no key {unknown[0]!r} to override"
+            )
+        argv = [row.hparams, *self.settings.options, place]
+        argv += words(self.run(row, candidate, 1986).overrides)
+        hparams = load_experiment(argv, SCRIPTS[row.script]).hparams
+        if row.candidates[1:] and not hparams["num_dev_speakers"]:
+            raise ValueError(
+                "tune chooses on development speakers: set num_dev_speakers "
+                "to 2 at least"
             )
 
-    def _check_reports(self, ours: tuple[str, str | None] | None) -> None:
+    def _check_reports(self) -> None:
         """Reports of other trials do not belong beside ours."""
-        rows = [row for row in self.table.rows if row.report is not None]
-        reports = {row.label: read_report(row.report) for row in rows}
         lists = {
-            f"row {label!r}": report["trials_sha256"]
-            for label, report in reports.items()
+            f"row {row.label!r}": read_report(row.report)["trials_sha256"]
+            for row in self.table.rows
+            if row.report is not None
         }
-        if reports and ours:
-            data_folder, trials = ours
-            folder = Path(self.settings.output_folder)
-            trial_list = find_trials(data_folder, folder, trials)
-            digest = hashlib.sha256(trial_list.read_bytes()).hexdigest()
-            lists[f"the other rows ({trial_list})"] = digest
+        if self.trials_sha256:
+            lists["the other rows"] = self.trials_sha256
         if len(set(lists.values())) > 1:
             found = ", ".join(f"{k}: {v[:12]}" for k, v in lists.items())
             raise ValueError(
@@ -242,38 +213,45 @@ class Plan:
             )
 
 
+def _read_scale(path: str, table: Table) -> dict[str, dict | None]:
+    """Overrides by the name of a YAML file, of those beside the rows'."""
+    scale = read_yaml(path)
+    folders = {Path(row.hparams).parent for row in table.rows if row.hparams}
+    known = sorted({file.name for f in folders for file in f.glob("*.yaml")})
+    for name, overrides in scale.items():
+        if name not in known or name == "verify.yaml":
+            raise ValueError(
+                f"{path}: {name!r} is not the YAML file of a training; there "
+                f"are {', '.join(known)}"
+            )
+        if not isinstance(overrides or {}, dict):
+            raise ValueError(f"{path}: {name} must have keys and values")
+        check_overrides(overrides or {}, f"{path}: {name}")
+    return scale
+
+
 def _swept(table: Table, text: str) -> list[Row]:
     values = yaml.load(text, Loader=TaglessLoader)
+    where = f"--sweep={text}"
     if not isinstance(values, dict):
         raise ValueError(
-            f"--sweep={text}: write keys and lists, as '{{margin: [0.1, 0.2]}}'"
+            f"{where}: write keys and lists, as '{{margin: [0.1, 0.2]}}'"
         )
-    hparams = table.rows[0].hparams
-    rows = [*table.rows, *sweep(values, hparams)]
-    check_labels(rows, f"--sweep={text}")
+    rows = [*table.rows, *sweep(values, table.hparams, where)]
+    check_labels(rows, where)
     return rows
 
 
-def _chosen(table: Table, labels: str | None) -> list[Row]:
-    if labels is None:
-        return table.rows
-    wanted = [label.strip() for label in labels.split(";")]
+def _chosen(table: Table, labels: str | None) -> set[str]:
+    """Labels of the rows to run."""
     known = [row.label for row in table.rows]
+    if labels is None:
+        return set(known)
+    wanted = [label.strip() for label in labels.split(";")]
     unknown = [label for label in wanted if label not in known]
     if unknown:
         raise ValueError(
             f"--rows: there is no row {unknown[0]!r}; there are "
             f"{'; '.join(known)}"
         )
-    return [row for row in table.rows if row.label in wanted]
-
-
-def _seeds(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError as error:
-        raise ValueError(
-            f"--seeds={text}: whole numbers, separated by commas"
-        ) from error
+    return set(wanted)

@@ -13,6 +13,9 @@ TABLE_KEYS |= {"rows", "sweep"}
 ROW_KEYS = {"label", "script", "hparams", "overrides", "tune", "report"}
 ROW_KEYS |= {"paper"}
 PAPER_KEYS = {"eer_percent", "min_dcf"}
+# reproduce.py sets them for every run.
+OWN_KEYS = {"output_folder", "model_folder", "save_folder", "seed"}
+MAPPINGS = ("overrides", "tune", "paper", "sweep")
 TRAINING = "train_speaker_embeddings.py"
 
 
@@ -53,6 +56,8 @@ class Table(NamedTuple):
         Of the file, without suffix.
     title, source, claim : str
         What it is, where the paper has it, what the paper claims.
+    hparams : str | None
+        The YAML file of rows that name none, and of sweeps.
     overrides : dict
         Of every row whose YAML file has the key.
     seeds : list[int]
@@ -65,6 +70,7 @@ class Table(NamedTuple):
     title: str
     source: str
     claim: str
+    hparams: str | None
     overrides: dict
     seeds: list[int]
     rows: list[Row]
@@ -104,6 +110,18 @@ def combinations(values: dict[str, list]) -> list[dict]:
         dict(zip(values, choice, strict=True))
         for choice in itertools.product(*lists)
     ]
+
+
+def check_overrides(overrides: dict, where: str | Path) -> None:
+    """Refuse keys that `reproduce.py` sets itself, and empty lists to try."""
+    for key, value in overrides.items():
+        if key in OWN_KEYS:
+            raise ValueError(
+                f"{where}: {key} cannot be overridden, every run gets its own; "
+                "give --seeds, or --output_folder of all runs"
+            )
+        if value == []:
+            raise ValueError(f"{where}: {key} has no values to try")
 
 
 def words(overrides: dict) -> list[str]:
@@ -164,38 +182,41 @@ def read_table(path: str | Path) -> Table:
             )
         if "report" not in given and not given.get("hparams", default):
             raise ValueError(f"{where}: hparams is missing, the YAML file")
-        overrides = given.get("overrides") or {}
+        overrides, tune = given.get("overrides") or {}, given.get("tune") or {}
+        check_overrides({**overrides, **tune}, where)
         rows.append(
             Row(
                 str(given["label"]),
                 given.get("script", TRAINING),
                 given.get("hparams", default),
-                [
-                    {**overrides, **choice}
-                    for choice in combinations(given.get("tune") or {})
-                ],
+                [{**overrides, **choice} for choice in combinations(tune)],
                 given.get("report"),
                 given.get("paper") or {},
             )
         )
     if content.get("sweep"):
-        if not default:
-            raise ValueError(f"{path}: sweep needs hparams, the YAML file")
-        rows += sweep(content["sweep"], default)
+        rows += sweep(content["sweep"], default, path)
     check_labels(rows, path)
+    check_overrides(content.get("overrides") or {}, path)
     return Table(
         path.stem,
         content["title"],
         content.get("source", ""),
         content.get("claim", ""),
+        default,
         content.get("overrides") or {},
         content.get("seeds") or [1986],
         rows,
     )
 
 
-def sweep(values: dict[str, list], hparams: str) -> list[Row]:
+def sweep(
+    values: dict[str, list], hparams: str | None, where: str | Path
+) -> list[Row]:
     """Rows of every combination of values, labelled by them."""
+    if not hparams:
+        raise ValueError(f"{where}: sweep needs hparams, the YAML file")
+    check_overrides(values, where)
     return [
         Row(
             ", ".join(f"{key} {value}" for key, value in choice.items()),
@@ -234,3 +255,17 @@ def _check_keys(
     missing = sorted(needed - set(given))
     if missing:
         raise ValueError(f"{where}: key {missing[0]!r} is missing")
+    for key in MAPPINGS:
+        if not isinstance(given.get(key) or {}, dict):
+            raise ValueError(f"{where}: {key} must be keys and their values")
+    seeds = given.get("seeds", [0])
+    if not (
+        isinstance(seeds, list)
+        and seeds
+        and all(isinstance(seed, int) for seed in seeds)
+        and len(set(seeds)) == len(seeds)
+    ):
+        raise ValueError(
+            f"{where}: seeds ({seeds}) must be a list of different whole "
+            "numbers, as [1986, 1987]"
+        )

@@ -189,7 +189,10 @@ def draw_det(systems: list[ScoredSystem], title: str) -> Figure:
 
 @rc_context(STYLE)
 def draw_scores(
-    system: ScoredSystem, thresholds: dict[str, float], title: str
+    system: ScoredSystem,
+    thresholds: dict[str, float],
+    title: str,
+    scoring: str = "cosine",
 ) -> Figure:
     """Draw histograms of the scores of target and non-target trials.
 
@@ -201,6 +204,8 @@ def draw_scores(
         What each is, and where: vertical lines.
     title : str
         Of the figure.
+    scoring : str
+        What the scores are.
 
     Returns
     -------
@@ -211,7 +216,7 @@ def draw_scores(
     axes = figure.add_subplot()
     axes.set(
         title=title,
-        xlabel="Score (cosine)",
+        xlabel=f"Score ({scoring})",
         ylabel="Trials of each kind per bin (%)",
     )
     edges = np.histogram_bin_edges(system.scores, NUM_BINS)

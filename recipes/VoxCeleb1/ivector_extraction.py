@@ -76,9 +76,10 @@ def extract_ivectors(
 ) -> dict[str, Tensor]:
     """The i-vector (ivector_size,) of every utterance, on the CPU."""
     ivectors = {}
+    whitened = total_variability.whiten()
     for utt_ids, feats, voiced in _featured(loader, features, device):
         statistics = ubm.statistics(feats, voiced)
-        rows = total_variability(*statistics).cpu()
+        rows = total_variability(*statistics, whitened).cpu()
         ivectors |= dict(zip(utt_ids, rows, strict=True))
     return ivectors
 

@@ -210,6 +210,8 @@ def measure_development(
 @torch.no_grad()
 def main(argv: list[str]) -> None:
     """UBM, total variability, LDA and PLDA, trials to report: in this order."""
+    # SpeechBrain turns it on: log-likelihoods of frames need the digits.
+    torch.backends.cuda.matmul.allow_tf32 = False
     start, commit = time.monotonic(), git_commit()
     hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
     output_folder, seed = Path(hparams["output_folder"]), hparams["seed"]
@@ -276,7 +278,12 @@ def main(argv: list[str]) -> None:
         hparams["num_resamples"],
         seed,
         {
-            **trial_origin(data.trial_list, len(data.test), device),
+            **trial_origin(
+                data.trial_list,
+                len(data.test),
+                device,
+                scoring="PLDA log-likelihood ratio",
+            ),
             "num_speakers_trained_on": 0,
             "model": Path(hparams_file).name,
             "training": {

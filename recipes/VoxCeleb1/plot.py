@@ -79,7 +79,9 @@ def scores(args: argparse.Namespace) -> None:
         name = f"minDCF(0.01) {report['min_dcf_0.01']:.3f}"
         thresholds[name] = report["min_dcf_0.01_threshold"]
     title = f"Scores, {report['trials']}, {report.get('model', '')}"
-    finish(draw_scores(system, thresholds, args.title or title), args)
+    scoring = report.get("scoring", "cosine")  # the only one once
+    title = args.title or title
+    finish(draw_scores(system, thresholds, title, scoring), args)
 
 
 def attention(args: argparse.Namespace) -> None:

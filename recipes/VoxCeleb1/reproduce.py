@@ -10,158 +10,196 @@ interrupted and tries failed rows again.
 """
 
 import logging
-import shutil
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 from command import run
-from experiment_plan import Plan, parse
-from experiment_run import execute, is_finished
+from experiment_arguments import parse
+from experiment_plan import Plan
+from experiment_run import Run, execute, is_finished
 from experiment_table import Row, words
-from table_report import (
-    Result,
-    check_trials,
-    markdown,
-    read_report,
-    write_csv,
-)
+from report import write_json
+from table_report import Result, markdown, read_report, write_csv
 from whole_files import replacing
 
 
-class Progress:
-    """Which run of how many, and the time left.
+class UnfinishedError(Exception):
+    """A run that is not there yet."""
+
+
+class Runner:
+    """Run what is not finished; say which run of how many, and the time left.
 
     Arguments
     ---------
+    plan : Plan
+        What is to run.
     num_runs : int
-        To do at most.
+        Runs that are asked for.
+    num_left : int
+        Those of them that are not finished.
     """
 
-    def __init__(self, num_runs: int):
+    def __init__(self, plan: Plan, num_runs: int, num_left: int):
+        self.plan = plan
         self.num_runs = num_runs
+        self.num_left = num_left
         self.num_done = 0
         self.minutes: list[float] = []
 
-    def start(self, label: str, seed: int, state: str) -> None:
-        """Say what comes now."""
+    def __call__(self, row: Row, candidate: dict, seed: int) -> Run:
+        """Train and verify a candidate, if need be."""
+        todo = self.plan.run(row, candidate, seed)
+        tried = f" ({' '.join(words(candidate))})" if row.candidates[1:] else ""
         left = ""
         if self.minutes:
             mean = sum(self.minutes) / len(self.minutes)
-            left = f", about {mean * (self.num_runs - self.num_done):.0f} min"
-            left += " left"
+            left = f", about {mean * self.num_left:.0f} min left"
         self.num_done += 1
+        is_done = is_finished(todo)
+        state = "finished before" if is_done else str(todo.folder)
         sys.stdout.write(
-            f"[{self.num_done}/{self.num_runs}{left}] {label}, seed {seed}: "
-            f"{state}\n"
+            f"[{self.num_done}/{self.num_runs}{left}] {row.label}{tried}, seed "
+            f"{seed}: {state}\n"
         )
         sys.stdout.flush()
+        if not is_done:
+            self.num_left -= 1
+            self.minutes.append(execute(todo, self.plan.settings.num_gpus))
+        report = read_report(todo.report)
+        if report["trials_sha256"] != todo.trials_sha256:
+            raise ValueError(
+                f"{todo.report.absolute()} is of another trial list than the "
+                "one that was there at the start: run the command again"
+            )
+        sys.stdout.write(f"    EER {report['eer_percent']:.2f} %\n")
+        return todo
 
 
-def run_row(plan: Plan, row: Row, progress: Progress) -> Result:
-    """Run a row's candidates with the first seed, the best with the others.
+def collect_row(
+    plan: Plan, row: Row, get_run: Callable[[Row, dict, int], Run]
+) -> Result:
+    """Take a row's candidates with the first seed, the best with the others.
 
-    A failure ends the row, not the table.
+    Arguments
+    ---------
+    plan : Plan
+        That the row is of.
+    row : Row
+        To collect.
+    get_run : Callable
+        (row, candidate, seed) → its run, finished. A ValueError of it is the
+        row's error, and ends the row, not the table; UnfinishedError ends
+        it without one.
+
+    Returns
+    -------
+    result : Result
+        With reports of the seeds that were reached; with none of them where
+        not all candidates were.
     """
     if row.report is not None:
         report = read_report(row.report)
         seed = report.get("training", {}).get("seed", report.get("seed"))
         return Result(row, {}, {seed: report}, {seed: row.report}, "", "")
-    seeds, reports, folders = plan.table.seeds, {}, {}
-    best, note = row.candidates[0], ""
+    first, *others = plan.table.seeds
+    best, reports, folders, note, error = row.candidates[0], {}, {}, "", ""
     try:
-        scores = []
-        for candidate in row.candidates:
-            report, folder = _run(plan, row, candidate, seeds[0], progress)
-            scores.append(report["training"]["dev_eer"])
-            if not scores[1:] or scores[-1] < min(scores[:-1]):
-                best = candidate
-                reports, folders = {seeds[0]: report}, {seeds[0]: folder}
-        if len(row.candidates) > 1:
+        runs = [get_run(row, candidate, first) for candidate in row.candidates]
+        if len(runs) > 1:
+            errors = [
+                read_report(one.report)["training"]["dev_eer"] for one in runs
+            ]
+            best = row.candidates[errors.index(min(errors))]
             tried = "; ".join(
-                f"{' '.join(words(candidate))} {100 * score:.2f} %"
-                for candidate, score in zip(row.candidates, scores, strict=True)
+                f"{' '.join(words(candidate))} {100 * dev_eer:.2f} %"
+                for candidate, dev_eer in zip(
+                    row.candidates, errors, strict=True
+                )
             )
-            note = f"chosen by the development EER (seed {seeds[0]}): {tried}"
-        for seed in seeds[1:]:
-            reports[seed], folders[seed] = _run(plan, row, best, seed, progress)
-    except ValueError as error:
+            note = f"chosen by the development EER (seed {first}): {tried}"
+        for seed in (first, *others):
+            one = (
+                runs[row.candidates.index(best)]
+                if seed == first
+                else get_run(row, best, seed)
+            )
+            reports[seed] = read_report(one.report)
+            folders[seed] = one.folder.name
+    except UnfinishedError:
+        pass
+    except ValueError as failure:
+        error = str(failure)
         sys.stdout.write(f"    FAILED: {error}\n")
-        return Result(row, best, reports, folders, str(error), note)
-    return Result(row, best, reports, folders, "", note)
-
-
-def _run(
-    plan: Plan, row: Row, candidate: dict, seed: int, progress: Progress
-) -> tuple[dict, str]:
-    todo = plan.run(row, candidate, seed)
-    tried = f" ({' '.join(words(candidate))})" if row.candidates[1:] else ""
-    if is_finished(todo):
-        progress.start(row.label + tried, seed, "finished before")
-    else:
-        progress.start(row.label + tried, seed, str(todo.folder))
-        minutes = execute(todo, plan.settings.num_gpus)
-        progress.minutes.append(minutes)
-    report = read_report(todo.report)
-    sys.stdout.write(f"    EER {report['eer_percent']:.2f} %\n")
-    return report, todo.folder.name
+    return Result(row, best, reports, folders, error, note)
 
 
 def write_table(plan: Plan, results: list[Result]) -> Path:
     """Write table.csv, table.md and the reports to the table's folder."""
-    settings = plan.settings
-    name = plan.table.name
-    if settings.test_folder:
-        name += f"_on_{Path(settings.test_folder).name}"
-    folder = Path(settings.output_folder) / name
-    (folder / "reports").mkdir(parents=True, exist_ok=True)
-    typed = " ".join(words(plan.common))
-    if settings.scale:
-        typed += f" --scale={settings.scale}"
-    if settings.test_folder:
-        typed += f" --test_folder={settings.test_folder}"
-    text = markdown(plan.table, results, f"`{typed}`" if typed else "")
-    write_csv(folder / "table.csv", plan.table, results)
+    folder = Path(plan.settings.output_folder) / plan.name
+    reports = folder / "reports"
+    reports.mkdir(parents=True, exist_ok=True)
+    wanted = {
+        f"{result.folders[seed]}.json": report
+        for result in results
+        if result.row.report is None
+        for seed, report in result.reports.items()
+    }
+    for name, report in wanted.items():
+        write_json(reports / name, report)
+    for path in reports.glob("*.json"):
+        if path.name not in wanted:  # of a row that the table no longer has
+            path.unlink()
+    write_csv(folder / "table.csv", results)
     with replacing(folder / "table.md") as partial:
-        partial.write_text(text, "utf-8")
-    for result in results:
-        if result.row.report is None:
-            for seed in result.reports:
-                todo = plan.run(result.row, result.overrides, seed)
-                shutil.copy(
-                    todo.report, folder / "reports" / f"{todo.folder.name}.json"
-                )
+        partial.write_text(markdown(plan.table, results, plan.typed), "utf-8")
     return folder
 
 
 def main(argv: list[str]) -> None:
     """Check all rows, run them, write the table after each."""
-    settings = parse(argv)
     logging.getLogger("speechbrain.utils.seed").setLevel(logging.WARNING)
-    plan = Plan(settings)
+    plan = Plan(parse(argv))
     table = plan.table
-    runs = [
-        len(row.candidates) + len(table.seeds) - 1 if row.report is None else 0
-        for row in table.rows
-    ]
-    progress = Progress(sum(runs))
-    sys.stdout.write(f"{table.title}: {len(table.rows)} rows\n")
-    started = time.monotonic()
-    results = []
-    for row in table.rows:
-        results.append(run_row(plan, row, progress))
-        progress.num_done = sum(runs[: len(results)])  # a failed row's too
-        check_trials(results)
-        rest = table.rows[len(results) :]
-        pending = [Result(r, {}, {}, {}, "", "") for r in rest]
-        folder = write_table(plan, [*results, *pending])
+    chosen = [row for row in table.rows if row.label in plan.chosen]
+    first, *others = table.seeds
+    wanted = {
+        row.label: [(candidate, first) for candidate in row.candidates]
+        + [(row.candidates[0], seed) for seed in others]
+        for row in chosen
+        if row.report is None
+    }
+    num_left = sum(
+        not is_finished(plan.run(row, *one))
+        for row in chosen
+        for one in wanted.get(row.label, [])
+    )
+    runner = Runner(plan, sum(map(len, wanted.values())), num_left)
+
+    def finished(row: Row, candidate: dict, seed: int) -> Run:
+        todo = plan.run(row, candidate, seed)
+        if not is_finished(todo):
+            raise UnfinishedError
+        return todo
+
+    results = {
+        row.label: collect_row(plan, row, finished) for row in table.rows
+    }
+    folder = write_table(plan, list(results.values()))
+    sys.stdout.write(f"{table.title}: {len(chosen)} rows\n")
+    for done, row in enumerate(chosen, 1):
+        results[row.label] = collect_row(plan, row, runner)
+        # A failed row's too.
+        labels = [row.label for row in chosen[:done]]
+        runner.num_done = sum(len(wanted.get(x, [])) for x in labels)
+        write_table(plan, list(results.values()))
     sys.stdout.write((folder / "table.md").read_text("utf-8"))
-    minutes = (time.monotonic() - started) / 60
-    sys.stdout.write(f"{minutes:.1f} minutes; all in {folder.absolute()}\n")
-    failed = [result.row.label for result in results if result.error]
+    sys.stdout.write(f"All in {folder.absolute()}\n")
+    failed = [result.row.label for result in results.values() if result.error]
     if failed:
         raise ValueError(
-            f"{len(failed)} of {len(results)} rows failed: "
+            f"{len(failed)} of {len(chosen)} rows failed: "
             f"{'; '.join(failed)}. The others are in the table; the same "
             "command tries these again"
         )

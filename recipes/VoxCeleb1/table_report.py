@@ -19,6 +19,19 @@ COLUMNS = (
     "seeds",
     "configuration",
 )
+NEEDED = (
+    "eer_percent",
+    "eer_interval_percent",
+    "min_dcf_0.01",
+    "min_dcf_0.001",
+    "num_trials",
+    "num_speakers",
+    "num_speakers_trained_on",
+    "trials",
+    "trials_sha256",
+    "machine",
+    "commit",
+)
 UNKNOWN = "not known"
 MISSING = "not run"
 
@@ -69,37 +82,13 @@ def read_report(path: str | Path) -> dict:
         raise ValueError(
             f"{path.absolute()}: damaged ({error}); run verify.py again"
         ) from error
-    needed = ("eer_percent", "eer_interval_percent", "trials_sha256")
-    missing = [key for key in needed if key not in report]
+    missing = [key for key in NEEDED if key not in report]
     if missing:
         raise ValueError(
             f"{path.absolute()}: {missing[0]} is missing: not a report of "
             "verify.py"
         )
     return report
-
-
-def check_trials(results: list[Result]) -> None:
-    """Refuse to put reports of different trial lists side by side.
-
-    Raises
-    ------
-    ValueError
-        Names the rows and their trial lists.
-    """
-    first = None
-    for result in results:
-        for report in result.reports.values():
-            first = first or (result.row.label, report)
-            if report["trials_sha256"] != first[1]["trials_sha256"]:
-                raise ValueError(
-                    f"row {result.row.label!r} was measured on "
-                    f"{report.get('trials')} (sha256 "
-                    f"{report['trials_sha256'][:12]}), row {first[0]!r} on "
-                    f"{first[1].get('trials')} (sha256 "
-                    f"{first[1]['trials_sha256'][:12]}): different trial lists "
-                    "do not belong in one table; verify both on one of them"
-                )
 
 
 def mean_and_deviation(values: list[float], digits: int) -> str:
@@ -116,12 +105,13 @@ def mean_and_deviation(values: list[float], digits: int) -> str:
     return f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-def write_csv(path: Path, table: Table, results: list[Result]) -> None:
+def write_csv(path: Path, results: list[Result]) -> None:
     """Write one line for each run."""
     fields = ["system", "seed", "eer_percent", "eer_low_percent"]
     fields += ["eer_high_percent", "min_dcf_0.01", "min_dcf_0.001"]
     fields += ["paper_eer_percent", "paper_min_dcf", "num_trials"]
-    fields += ["trials_sha256", "dev_eer_percent", "epoch", "minutes"]
+    fields += ["trials_sha256", "num_speakers_trained_on"]
+    fields += ["dev_eer_percent", "epoch", "minutes"]
     fields += ["hparams", "overrides", "commit", "machine", "run", "error"]
     with (
         replacing(path) as partial,
@@ -149,6 +139,9 @@ def write_csv(path: Path, table: Table, results: list[Result]) -> None:
                         "paper_min_dcf": result.row.paper.get("min_dcf"),
                         "num_trials": report["num_trials"],
                         "trials_sha256": report["trials_sha256"],
+                        "num_speakers_trained_on": report[
+                            "num_speakers_trained_on"
+                        ],
                         "dev_eer_percent": ""
                         if dev_eer is None
                         else round(100 * dev_eer, 4),
@@ -206,14 +199,24 @@ def markdown(table: Table, results: list[Result], settings: str) -> str:
         notes.append(
             f"Trials: {report['trials']} (sha256 "
             f"{report['trials_sha256'][:12]}), {report['num_trials']}, of "
-            f"{report['num_speakers']} speakers; scores: cosine without "
-            "normalisation, unless a row says otherwise."
+            f"{report['num_speakers']} speakers. Scores: cosines (PLDA "
+            "where a row says so), not normalised."
         )
-        notes.append(f"All rows: {settings}." if settings else "")
+        notes.append(f"All rows: `{settings}`." if settings else "")
+        parts = [*reports, *(r["training"] for r in reports if "training" in r)]
         notes += [
-            f"{name}: {', '.join(sorted({str(r[key]) for r in reports}))}."
+            f"{name}: {', '.join(sorted({str(p[key]) for p in parts}))}."
             for name, key in (("Machine", "machine"), ("Commit", "commit"))
         ]
+    notes += [
+        f"{result.row.label}: NOT A FAIR TEST, {num} of its speakers were "
+        "trained on."
+        for result in results
+        for num in {
+            r["num_speakers_trained_on"] for r in result.reports.values()
+        }
+        if num
+    ]
     notes += [f"{r.row.label}: {r.note}." for r in results if r.note]
     notes += [f"{r.row.label} failed: {r.error}" for r in results if r.error]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes if note), ""])

@@ -66,14 +66,21 @@ KEYS = [
 def check_classifier(
     classifier: nn.Module, emb_dim: int, objective: Objective
 ) -> None:
-    """Refuse AM-Softmax on the logits of a linear classifier."""
+    """Refuse AM-Softmax on logits, and plain softmax on cosines."""
     with torch.no_grad():
-        outputs = classifier(torch.full((1, emb_dim), 1000.0))
-    if objective.needs_cosines and outputs.abs().max() > 1.001:
+        outputs = classifier(torch.full((1, emb_dim), 1e6))
+    gives_cosines = bool(outputs.abs().max() < 1.001)
+    if objective.needs_cosines and not gives_cosines:
         raise ValueError(
             "the objective has AM-Softmax, which needs cosines, and the "
             "classifier gives logits: set the classifier to one that gives "
             "cosines, as --classifier='!ref <cosine_classifier>'"
+        )
+    if objective.needs_logits and gives_cosines:
+        raise ValueError(
+            "the objective has softmax, which needs logits, and the "
+            "classifier gives cosines: set the classifier to a linear one, as "
+            "--classifier='!ref <linear_classifier>'"
         )
 
 
