@@ -90,14 +90,15 @@ def test_weights_are_those_that_pool_the_embedding(tmp_path, speech, head):
     np.testing.assert_allclose(found.weights.sum(axis=0), 1.0, rtol=1e-5)
 
 
-def test_frames_end_where_the_utterance_ends(tmp_path, speech):
+def test_frames_are_as_long_as_the_encoder_makes_them(tmp_path, speech):
+    """What the last stride leaves over belongs to no frame."""
     folder = make_model(tmp_path / "model")
     found = map_attention(*load_attentive_model(folder, "cpu"), speech)
     assert len(found.frame_edges) == len(found.weights) + 1
     assert found.frame_edges[0] == 0
     seconds = soundfile.info(speech).duration
-    assert found.frame_edges[-1] == pytest.approx(seconds, abs=0.011)
-    assert np.diff(found.frame_edges) == pytest.approx(0.04, rel=0.1)
+    assert 0 <= seconds - found.frame_edges[-1] < 0.04 + 0.011
+    assert np.diff(found.frame_edges) == pytest.approx(0.04)
     assert len(found.band_centres) == found.feats.shape[1] == 24
 
 

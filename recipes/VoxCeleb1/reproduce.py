@@ -37,15 +37,19 @@ class Runner:
         What is to run.
     num_runs : int
         Runs that are asked for.
+
+    Attributes
+    ----------
+    num_done : int
+        Runs of `num_runs` that were reached.
     num_left : int
-        Those of them that are not finished.
+        Runs that are not finished.
     """
 
-    def __init__(self, plan: Plan, num_runs: int, num_left: int):
+    def __init__(self, plan: Plan, num_runs: int):
         self.plan = plan
         self.num_runs = num_runs
-        self.num_left = num_left
-        self.num_done = 0
+        self.num_done = self.num_left = 0
         self.minutes: list[float] = []
 
     def __call__(self, row: Row, candidate: dict, seed: int) -> Run:
@@ -170,12 +174,7 @@ def main(argv: list[str]) -> None:
         for row in chosen
         if row.report is None
     }
-    num_left = sum(
-        not is_finished(plan.run(row, *one))
-        for row in chosen
-        for one in wanted.get(row.label, [])
-    )
-    runner = Runner(plan, sum(map(len, wanted.values())), num_left)
+    runner = Runner(plan, sum(map(len, wanted.values())))
 
     def finished(row: Row, candidate: dict, seed: int) -> Run:
         todo = plan.run(row, candidate, seed)
@@ -188,11 +187,17 @@ def main(argv: list[str]) -> None:
     }
     folder = write_table(plan, list(results.values()))
     sys.stdout.write(f"{table.title}: {len(chosen)} rows\n")
-    for done, row in enumerate(chosen, 1):
+    for done, row in enumerate(chosen):
+        # A row that failed leaves runs undone: count anew.
+        rest = [one.label for one in chosen[done:]]
+        num_rest = sum(len(wanted.get(label, [])) for label in rest)
+        runner.num_done = runner.num_runs - num_rest
+        runner.num_left = sum(
+            not is_finished(plan.run(one, *choice))
+            for one in chosen[done:]
+            for choice in wanted.get(one.label, [])
+        )
         results[row.label] = collect_row(plan, row, runner)
-        # A failed row's too.
-        labels = [row.label for row in chosen[:done]]
-        runner.num_done = sum(len(wanted.get(x, [])) for x in labels)
         write_table(plan, list(results.values()))
     sys.stdout.write((folder / "table.md").read_text("utf-8"))
     sys.stdout.write(f"All in {folder.absolute()}\n")
