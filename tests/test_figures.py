@@ -68,7 +68,9 @@ def test_the_marked_point_is_the_eer_and_lies_on_the_curve(num_trials):
     assert (np.diff(miss) >= 0).all()
     low, high = axes.get_xlim()
     assert low < 100 * eer < high
-    assert f"EER {100 * eer:.2f} %" in axes.get_legend().texts[0].get_text()
+    assert (
+        f"EER {100 * eer:.2f} %" in axes.figure.legends[0].texts[0].get_text()
+    )
 
 
 def test_a_perfect_system_and_one_that_guesses_are_drawn():

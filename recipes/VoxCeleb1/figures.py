@@ -177,11 +177,12 @@ def draw_det(systems: list[ScoredSystem], title: str) -> Figure:
             label=f"{system.label}\nEER {100 * eer:.2f} % "
             f"({low:.2f} to {high:.2f})",
         )
-    axes.legend(
-        loc="upper right",
+    figure.legend(  # below: inside it would hide curves of high error rates
+        loc="outside lower center",
+        ncols=2,
         title="Marked: EER (95 % over speakers)",
         title_fontsize=8,
-        framealpha=1.0,
+        frameon=False,
         handlelength=3.5,
     )
     return figure
