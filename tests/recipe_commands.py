@@ -33,7 +33,7 @@ NARROW_MHA = [
     "--num_dev_trials=20",
     "--num_workers=0",
     "--n_mels=32",
-    "--channels=[4, 4, 8]",
+    "--channels=[4, 4, 16]",
     "--emb_dim=16",
     "--num_pooling_heads=8",
     "--noprogressbar",

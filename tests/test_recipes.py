@@ -130,8 +130,8 @@ def test_the_cnn_is_trained_verified_and_loaded(corpus, tmp_path, overrides):
     assert "block" not in log
     model = tmp_path / "mha" / "model"
     report = run_verify(corpus, model, tmp_path / "verification")
-    assert report["num_trials"] == 40
     trials, scores = read_scores(tmp_path / "verification" / "scores.txt")
+    assert report["num_trials"] == len(scores) > 0
     loaded = SpeakerRecognition.from_hparams(
         source=str(model), savedir=str(tmp_path / "saved")
     )
