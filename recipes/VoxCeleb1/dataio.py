@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from audio_files import find_audio, inspect_many
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataio import load_data_csv
 from speechbrain.dataio.dataloader import SaveableDataLoader
@@ -301,50 +300,3 @@ def read_manifest(
     utterances = {utt_id: Path(row["wav"]) for utt_id, row in rows.items()}
     durations = {utt_id: row["duration"] for utt_id, row in rows.items()}
     return utterances, durations
-
-
-def find_noises(folder: str | Path, sample_rate: int) -> list[Path]:
-    """Recordings of noise: MUSAN's folder, or any folder of audio."""
-    files = _find(folder, "noise_folder", "MUSAN (https://www.openslr.org/17)")
-    return _checked(files, sample_rate)
-
-
-def find_rirs(folder: str | Path, sample_rate: int) -> list[Path]:
-    """Room impulse responses: RIRS_NOISES' folder, or any folder of audio.
-
-    RIRS_NOISES also holds noises: its `pointsource_noises` and what has
-    "noise" in its name are left out.
-    """
-    files = _find(
-        folder, "rir_folder", "RIRS_NOISES (https://www.openslr.org/28)"
-    )
-    parts = {"simulated_rirs", "real_rirs_isotropic_noises"}
-    if any(parts & set(path.parts) for path in files):
-        files = [
-            path
-            for path in files
-            if "pointsource_noises" not in path.parts
-            and "noise" not in path.name
-        ]
-    return _checked(files, sample_rate)
-
-
-def _find(folder: str | Path, key: str, source: str) -> list[Path]:
-    folder = Path(folder).absolute()
-    files = find_audio(folder) if folder.is_dir() else []
-    if not files:
-        raise ValueError(
-            f"{folder}: no audio files. Get {source} and say where it is with "
-            f"--{key}=FOLDER, or train without by --{key}=null"
-        )
-    return files
-
-
-def _checked(files: list[Path], sample_rate: int) -> list[Path]:
-    _, problems = inspect_many(files, sample_rate)
-    if problems:
-        raise ValueError(
-            f"{len(problems)} files for augmentation cannot be used; repair "
-            "or remove them:\n  " + "\n  ".join(problems[:10])
-        )
-    return files

@@ -8,10 +8,9 @@ import logging
 
 import speechbrain as sb
 import torch
+from augmentation_files import find_noises, find_rirs
 from command import load_experiment, run
 from dataio import (
-    find_noises,
-    find_rirs,
     make_evaluation_loader,
     make_train_dataset,
     make_train_loader,
