@@ -2,10 +2,39 @@
 
 from pathlib import Path
 
+import numpy as np
 import soundfile
 import torch
 import torchaudio
 from torch import Tensor
+
+from custom_modules.packed import PackedFile, open_packed
+
+
+def open_audio(path: str | Path) -> soundfile.SoundFile | PackedFile:
+    """Open an audio file, or one within a packed folder.
+
+    Arguments
+    ---------
+    path : str | Path
+        Any file that libsndfile reads (WAV, FLAC, …); with a folder that ends
+        in ".packed" in it, a file that `custom_modules.packed` wrote there.
+
+    Returns
+    -------
+    file : soundfile.SoundFile | PackedFile
+        To be used in a `with` statement.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "ramp.wav"
+    >>> soundfile.write(path, [0.0, 0.25, 0.5, 0.75], 16000)
+    >>> with open_audio(path) as file:
+    ...     file.frames, file.samplerate
+    (4, 16000)
+    """
+    packed = open_packed(path)
+    return soundfile.SoundFile(path) if packed is None else packed
 
 
 def read_audio(
@@ -23,7 +52,7 @@ def read_audio(
     Arguments
     ---------
     path : str | Path
-        Any file that libsndfile reads (WAV, FLAC, …).
+        Of `open_audio`.
     sample_rate : int
         Hz of the result.
     start : int
@@ -51,7 +80,7 @@ def read_audio(
     tensor([0.2500, 0.5000])
     """
     try:
-        with soundfile.SoundFile(path) as file:
+        with open_audio(path) as file:
             rate = file.samplerate
             first = start * rate // sample_rate
             wanted = file.frames - first
@@ -59,7 +88,9 @@ def read_audio(
                 # One more than needed: resampling rounds up.
                 wanted = -(-num_samples * rate // sample_rate)
             file.seek(first)
-            samples = file.read(wanted, dtype="float32", always_2d=True)
+            # libsndfile takes three times as long to make floats of these.
+            dtype = "int16" if file.subtype == "PCM_16" else "float32"
+            samples = file.read(wanted, dtype=dtype, always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise ValueError(f"{path}: cannot be read ({error})") from error
     if len(samples) < wanted or wanted < 1:
@@ -68,10 +99,14 @@ def read_audio(
             "than its header or its manifest says: replace the file, or delete "
             "the manifests to have them made anew"
         )
+    if dtype == "int16":
+        samples = np.multiply(samples, 2.0**-15, dtype=np.float32)
+    elif not np.isfinite(samples).all():
+        raise ValueError(f"{path}: has NaN or infinite samples: replace it")
+    if channel is None and samples.shape[1] == 1:
+        channel = 0
     channels = torch.from_numpy(samples)  # (samples, channels)
     wav = channels.mean(dim=1) if channel is None else channels[:, channel]
-    if not wav.isfinite().all():
-        raise ValueError(f"{path}: has NaN or infinite samples: replace it")
     if rate != sample_rate:
         wav = torchaudio.functional.resample(wav, rate, sample_rate)
         wav = wav[:num_samples]

@@ -9,15 +9,18 @@ batch, on its device, as the single entry of SpeechBrain's `Augmenter`.
 """
 
 import hashlib
+import math
+from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor, nn
 
-from custom_modules.audio import read_audio
+from custom_modules.audio import open_audio, read_audio
+
+BANK_BYTES = 2**26
 
 
 def utterance_generator(
@@ -58,16 +61,65 @@ class Draw(NamedTuple):
     ---------
     material : Tensor
         (samples,), the noise, or the room's impulse response from its direct
-        path on.
+        path on, padded.
     snr : float
         Signal-to-noise ratio in dB; of no meaning for a room.
     is_noise : bool
         Noise, not a room.
+    length : int
+        Samples of the material before its padding.
     """
 
     material: Tensor
     snr: float
     is_noise: bool
+    length: int
+
+
+class AudioBank:
+    """Whole files, decoded once and kept while there is room for them.
+
+    Rooms and short noises are few, or drawn again and again.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Hz.
+    max_bytes : int
+        Of the samples that are kept; the ones unused for longest go first.
+
+    Example
+    -------
+    >>> import soundfile
+    >>> path = getfixture("tmp_path") / "room.wav"
+    >>> soundfile.write(path, [0.0, 0.5, 0.25], 16000)
+    >>> bank = AudioBank(sample_rate=16000)
+    >>> bank.read(path)
+    tensor([0.0000, 0.5000, 0.2500])
+    >>> path.unlink()
+    >>> bank.read(path)
+    tensor([0.0000, 0.5000, 0.2500])
+    """
+
+    def __init__(self, sample_rate: int, max_bytes: int = BANK_BYTES):
+        self.sample_rate = sample_rate
+        self.max_bytes = max_bytes
+        self.num_bytes = 0
+        self.wavs: OrderedDict[tuple[Path, int | None], Tensor] = OrderedDict()
+
+    def read(self, path: Path, channel: int | None = None) -> Tensor:
+        """A channel, or the mean of all, (samples,); not to be changed."""
+        key = path, channel
+        if key in self.wavs:
+            self.wavs.move_to_end(key)
+            return self.wavs[key]
+        wav = read_audio(path, self.sample_rate, channel=channel).contiguous()
+        self.wavs[key] = wav
+        self.num_bytes += wav.nbytes
+        while self.num_bytes > self.max_bytes:
+            _, oldest = self.wavs.popitem(last=False)
+            self.num_bytes -= oldest.nbytes
+        return wav
 
 
 class AugmentationSource:
@@ -90,6 +142,7 @@ class AugmentationSource:
     Example
     -------
     >>> path = getfixture("tmp_path") / "noise.wav"
+    >>> import soundfile
     >>> soundfile.write(path, np.random.uniform(-1, 1, 800), 16000)
     >>> source = AugmentationSource([path], [], 15, 25, 16000, seed=1986)
     >>> draw = source.draw("id10270/session/00001", epoch=1, num_samples=1600)
@@ -118,6 +171,8 @@ class AugmentationSource:
         self.snr_high = snr_high
         self.sample_rate = sample_rate
         self.seed = seed
+        self.bank = AudioBank(sample_rate)
+        self.noise_lengths: dict[Path, int] = {}  # samples; of those drawn
 
     def draw(self, utt_id: str, epoch: int, num_samples: int) -> Draw:
         """Draw for an utterance of `num_samples` samples.
@@ -145,30 +200,31 @@ class AugmentationSource:
         files = self.noise_files if is_noise else self.rir_files
         path = files[generator.integers(len(files))]
         snr = generator.uniform(self.snr_low, self.snr_high)
-        read = self._read_noise if is_noise else self._read_rir
-        return Draw(read(path, num_samples, generator), snr, is_noise)
+        if is_noise:
+            noise = self._read_noise(path, num_samples, generator)
+            return Draw(noise, snr, is_noise, num_samples)
+        # Microphones of an array hear the sound at different times.
+        rir = self.bank.read(path, channel=0)
+        rir = rir[int(rir.abs().argmax()) :][:num_samples]
+        padded = nn.functional.pad(rir, (0, num_samples - len(rir)))
+        return Draw(padded, snr, is_noise, len(rir))
 
     def _read_noise(
         self, path: Path, num_samples: int, generator: np.random.Generator
     ) -> Tensor:
-        info = soundfile.info(path)
-        available = info.frames * self.sample_rate // info.samplerate
+        if path not in self.noise_lengths:  # else it is opened twice each time
+            with open_audio(path) as file:
+                self.noise_lengths[path] = (
+                    file.frames * self.sample_rate // file.samplerate
+                )
+        available = self.noise_lengths[path]
         if available <= num_samples:
-            noise = read_audio(path, self.sample_rate)
-            repeats = -(-num_samples // len(noise))
-            start = generator.integers(len(noise))
-            return noise.roll(int(start)).repeat(repeats)[:num_samples]
+            noise = self.bank.read(path)
+            start = -int(generator.integers(len(noise))) % len(noise)
+            repeats = num_samples // len(noise) + 1
+            return torch.cat([noise[start:], *[noise] * repeats])[:num_samples]
         start = int(generator.integers(available - num_samples))
         return read_audio(path, self.sample_rate, start, num_samples)
-
-    def _read_rir(
-        self, path: Path, num_samples: int, generator: np.random.Generator
-    ) -> Tensor:
-        del generator  # a room has no random part
-        # Microphones of an array hear the sound at different times.
-        rir = read_audio(path, self.sample_rate, channel=0)
-        rir = rir[int(rir.abs().argmax()) :][:num_samples]
-        return nn.functional.pad(rir, (0, num_samples - len(rir)))
 
 
 class NoiseOrReverb(nn.Module):
@@ -183,7 +239,7 @@ class NoiseOrReverb(nn.Module):
     -------
     >>> augment = NoiseOrReverb()
     >>> wavs, noise = torch.ones(1, 4), torch.tensor([[1.0, -1.0, 1.0, -1.0]])
-    >>> augment.set_draws(noise, torch.zeros(1), torch.tensor([True]))
+    >>> augment.set_draws(noise, torch.zeros(1), torch.ones(1).bool())
     >>> augment(wavs)  # 0 dB
     tensor([[2., 0., 2., 0.]])
     """
@@ -193,7 +249,11 @@ class NoiseOrReverb(nn.Module):
         self.draws = None
 
     def set_draws(
-        self, material: Tensor, snrs: Tensor, is_noise: Tensor
+        self,
+        material: Tensor,
+        snrs: Tensor,
+        is_noise: Tensor,
+        lengths: Tensor | None = None,
     ) -> None:
         """Give the draws of the next batch.
 
@@ -204,9 +264,13 @@ class NoiseOrReverb(nn.Module):
         snrs : Tensor
             (batch,) in dB.
         is_noise : Tensor
-            Boolean (batch,).
+            Boolean (batch,), on the CPU: which rows are noisy is decided
+            there, so that a GPU is not waited for.
+        lengths : Tensor | None
+            int (batch,), on the CPU, samples of the material before its
+            padding; None: as many as there are.
         """
-        self.draws = (material, snrs, is_noise)
+        self.draws = (material, snrs, is_noise, lengths)
 
     @torch.no_grad()
     def forward(self, wavs: Tensor) -> Tensor:
@@ -216,17 +280,19 @@ class NoiseOrReverb(nn.Module):
                 f"no draws for waveforms of shape {tuple(wavs.shape)}: call "
                 "set_draws before each batch"
             )
-        material, snrs, is_noise = self.draws
+        material, snrs, is_noise, lengths = self.draws
         self.draws = None  # never used twice
         augmented = torch.empty_like(wavs)
-        if is_noise.any():  # the FFT takes no empty batch
-            augmented[is_noise] = add_noise(
-                wavs[is_noise], material[is_noise], snrs[is_noise]
-            )
-        if not is_noise.all():
-            augmented[~is_noise] = reverberate(
-                wavs[~is_noise], material[~is_noise]
-            )
+        noisy, reverberant = is_noise.nonzero(), (~is_noise).nonzero()
+        if len(noisy):  # the FFT takes no empty batch
+            rows = noisy.squeeze(1).to(wavs.device, non_blocking=True)
+            augmented[rows] = add_noise(wavs[rows], material[rows], snrs[rows])
+        if len(reverberant):
+            longest = wavs.shape[1]
+            if lengths is not None:
+                longest = int(lengths[~is_noise].max())
+            rows = reverberant.squeeze(1).to(wavs.device, non_blocking=True)
+            augmented[rows] = reverberate(wavs[rows], material[rows, :longest])
         return augmented
 
 
@@ -250,11 +316,26 @@ def add_noise(wavs: Tensor, noises: Tensor, snrs: Tensor) -> Tensor:
     >>> add_noise(torch.ones(1, 2), 5 * torch.ones(1, 2), torch.tensor([20.0]))
     tensor([[1.1000, 1.1000]])
     """
-    smallest = torch.finfo(wavs.dtype).tiny
-    signal = wavs.square().mean(dim=1)
-    noise = noises.square().mean(dim=1).clamp(min=smallest)
-    gains = (signal / noise).sqrt() * 10.0 ** (-snrs / 20.0)
-    return wavs + gains.unsqueeze(1) * noises
+    gains = _gains(wavs, noises) * 10.0 ** (-snrs / 20.0)
+    return torch.addcmul(wavs, gains.unsqueeze(1), noises)
+
+
+def fft_size(num_samples: int) -> int:
+    """The smallest good size of an FFT: 2ⁿ, 3 · 2ⁿ or 5 · 2ⁿ.
+
+    A GPU plans each size anew, so they are few.
+
+    Example
+    -------
+    >>> fft_size(48000 + 8000 - 1), fft_size(48000 + 32000 - 1)
+    (65536, 81920)
+    """
+    power = 1 << (num_samples - 1).bit_length()
+    return min(
+        size
+        for size in (power * 5 // 8, power * 3 // 4, power)
+        if size >= num_samples
+    )
 
 
 def reverberate(wavs: Tensor, rirs: Tensor) -> Tensor:
@@ -265,7 +346,7 @@ def reverberate(wavs: Tensor, rirs: Tensor) -> Tensor:
     wavs : Tensor
         (batch, samples).
     rirs : Tensor
-        (batch, samples), from the direct path on.
+        (batch, taps), from the direct path on; the fewer, the faster.
 
     Returns
     -------
@@ -274,15 +355,18 @@ def reverberate(wavs: Tensor, rirs: Tensor) -> Tensor:
 
     Example
     -------
-    >>> rirs = torch.tensor([[0.0, 1.0, 0.0]])  # one sample's delay
+    >>> rirs = torch.tensor([[0.0, 1.0]])  # one sample's delay
     >>> reverberate(torch.tensor([[3.0, 4.0, 0.0]]), rirs).round(decimals=3)
     tensor([[0., 3., 4.]])
     """
-    size = wavs.shape[1] + rirs.shape[1] - 1
-    size = 1 << (size - 1).bit_length()  # a power of two is fastest
-    spectra = torch.fft.rfft(wavs, size) * torch.fft.rfft(rirs, size)
+    size = fft_size(wavs.shape[1] + rirs.shape[1] - 1)
+    spectra = torch.fft.rfft(wavs, size).mul_(torch.fft.rfft(rirs, size))
     reverberant = torch.fft.irfft(spectra, size)[:, : wavs.shape[1]]
-    smallest = torch.finfo(wavs.dtype).tiny
-    before = wavs.square().mean(dim=1)
-    after = reverberant.square().mean(dim=1).clamp(min=smallest)
-    return reverberant * (before / after).sqrt().unsqueeze(1)
+    return reverberant * _gains(wavs, reverberant).unsqueeze(1)
+
+
+def _gains(wavs: Tensor, others: Tensor) -> Tensor:
+    """Factors (batch,) that give `others` the power of `wavs`, finite."""
+    smallest = math.sqrt(torch.finfo(wavs.dtype).tiny)
+    powers = torch.linalg.vector_norm(others, dim=1).clamp(min=smallest)
+    return torch.linalg.vector_norm(wavs, dim=1) / powers

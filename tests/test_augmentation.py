@@ -9,9 +9,11 @@ from speechbrain.augment.augmenter import Augmenter
 from torch.utils.data import DataLoader
 
 from custom_modules.augmentation import (
+    AudioBank,
     AugmentationSource,
     NoiseOrReverb,
     add_noise,
+    fft_size,
     reverberate,
     utterance_generator,
 )
@@ -82,6 +84,22 @@ def test_reverberation_is_convolution_cut_and_of_the_same_power():
         )
 
 
+@pytest.mark.parametrize("taps", [1, 280, 1500])
+def test_a_short_room_is_a_padded_one(taps):
+    """No sample wraps around, whatever the size of the FFT."""
+    wavs, rirs = torch.randn(2, 1001), torch.randn(2, taps)
+    padded = torch.nn.functional.pad(rirs, (0, 1777))
+    torch.testing.assert_close(
+        reverberate(wavs, rirs), reverberate(wavs, padded)
+    )
+
+
+def test_the_size_of_an_fft_is_the_next_good_one():
+    good = {factor * 2**n for factor in (1, 3, 5) for n in range(20)}
+    for size in (*range(1, 300), 55999, 56000, 65536, 65537, 95999):
+        assert fft_size(size) == min(g for g in good if g >= size)
+
+
 def test_each_utterance_has_its_own_material_kind_and_snr():
     """A batch is what one after the other gives."""
     wavs, material = torch.randn(6, 500), torch.randn(6, 500)
@@ -98,6 +116,17 @@ def test_each_utterance_has_its_own_material_kind_and_snr():
             else reverberate(wavs[one], material[one])
         )
         torch.testing.assert_close(together[one], expected)
+
+
+def test_padding_of_the_material_changes_nothing():
+    wavs, material = torch.randn(3, 500), torch.randn(3, 500)
+    material[1:, 200:] = 0.0
+    draws = material, torch.ones(3), torch.tensor([True, False, False])
+    augment = NoiseOrReverb()
+    augment.set_draws(*draws)
+    expected = augment(wavs)
+    augment.set_draws(*draws, torch.tensor([500, 200, 150]))
+    torch.testing.assert_close(augment(wavs), expected)
 
 
 @pytest.mark.parametrize("kind", [True, False], ids=["noise", "rooms"])
@@ -146,13 +175,26 @@ def test_draws_do_not_depend_on_the_process(files):
             *source.draw(utt_id, 1, NUM_SAMPLES),
         ),
     )
-    for utt_id, material, snr, is_noise in loader:
+    for utt_id, material, *others in loader:
         draw = expected[utt_id]
         assert torch.equal(material, draw.material)
-        assert (snr, is_noise) == (draw.snr, draw.is_noise)
+        assert others == [draw.snr, draw.is_noise, draw.length]
     state = torch.get_rng_state()
     draw_all(source)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_bank_keeps_the_latest_and_no_more(files, monkeypatch):
+    """Three noises of 4000 bytes: two fit."""
+    noises, _ = files
+    bank = AudioBank(RATE, max_bytes=9000)
+    whole = [bank.read(path).clone() for path in noises]
+    assert bank.num_bytes == 8000
+    monkeypatch.setattr("custom_modules.augmentation.read_audio", None)
+    for path, wav in zip(noises[1:], whole[1:], strict=True):
+        assert torch.equal(bank.read(path), wav)
+    with pytest.raises(TypeError):
+        bank.read(noises[0])  # read anew
 
 
 def test_draws_do_not_depend_on_the_machine():
@@ -218,8 +260,9 @@ def test_a_room_starts_at_its_direct_path(files, num_samples):
     """Cut to the utterance or followed by zeros: 280 samples are left."""
     _, rirs = files
     whole = torch.from_numpy(soundfile.read(rirs[0], dtype="float32")[0])
-    material = make([], rirs[:1]).draw("a", 1, num_samples).material
-    size = min(num_samples, 280)
+    draw = make([], rirs[:1]).draw("a", 1, num_samples)
+    size, material = min(num_samples, 280), draw.material
+    assert draw.length == size
     assert material.shape == (num_samples,)
     assert torch.equal(material[:size], whole[20 : 20 + size])
     assert not material[size:].any()
@@ -235,11 +278,12 @@ def test_speechbrains_augmenter_appends_one_copy_of_each(files):
         augmentations=[noise_or_reverb],
     )
     draws = draw_all(make(*files), UTT_IDS[:8]).values()
-    material, snrs, is_noise = zip(*draws, strict=True)
+    material, snrs, is_noise, lengths = zip(*draws, strict=True)
     prepared = (
         torch.stack(material),
         torch.tensor(snrs, dtype=torch.float32),
         torch.tensor(is_noise),
+        torch.tensor(lengths),
     )
     wavs, labels = torch.randn(8, NUM_SAMPLES), torch.arange(8)
     noise_or_reverb.set_draws(*prepared)

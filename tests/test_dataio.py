@@ -1,5 +1,7 @@
 """Crops and draws are functions of seed, epoch and utterance."""
 
+import pickle
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,11 +9,12 @@ import torch
 from augmentation_files import find_noises
 from dataio import (
     CropLengths,
+    TrainingDataset,
     make_evaluation_loader,
-    make_train_dataset,
     make_train_loader,
     random_crop,
 )
+from manifest import Manifest
 
 from custom_modules.augmentation import AugmentationSource
 from custom_modules.samplers import Item, ShuffledBatchSampler
@@ -40,9 +43,8 @@ def dataset(manifest, seed=1, with_noise=True, sentence_len=1.0):
     folder = manifest.parent
     noises = find_noises(folder / "wav" / "id10000", 16000)
     source = AugmentationSource(noises, noises, 15, 25, 16000, seed)
-    return make_train_dataset(
-        manifest,
-        folder,
+    return TrainingDataset(
+        Manifest(manifest, folder),
         sentence_len,
         16000,
         seed,
@@ -52,7 +54,7 @@ def dataset(manifest, seed=1, with_noise=True, sentence_len=1.0):
 
 def collect(manifest, epoch, num_workers, seed=1, sentence_len=1.0):
     """Everything that is random in an epoch, by utterance."""
-    data, _ = dataset(manifest, seed, sentence_len=sentence_len)
+    data = dataset(manifest, seed, sentence_len=sentence_len)
     sampler = ShuffledBatchSampler(len(data), 3, seed)
     sampler.set_epoch(epoch)
     items = {}
@@ -80,7 +82,7 @@ def test_the_number_of_workers_changes_nothing(manifest):
 
 
 def test_crops_of_a_batch_have_one_length_and_batches_differ(manifest):
-    data, _ = dataset(manifest, sentence_len=[0.4, 1.2])
+    data = dataset(manifest, sentence_len=[0.4, 1.2])
     sampler = ShuffledBatchSampler(len(data), 3, 1)
     lengths = []
     for _ in range(2):
@@ -126,7 +128,7 @@ def test_another_epoch_or_seed_draws_anew(manifest):
 
 
 def test_making_an_iterator_leaves_the_global_random_state_alone(manifest):
-    data, _ = dataset(manifest)
+    data = dataset(manifest)
     loader = make_train_loader(data, ShuffledBatchSampler(12, 3, 1), 0)
     state = torch.get_rng_state()
     next(iter(loader))
@@ -156,11 +158,31 @@ def test_a_short_utterance_is_repeated_to_length(manifest):
 
 
 def test_labels_follow_the_sorted_speakers(manifest):
-    data, encoder = dataset(manifest, with_noise=False)
-    assert encoder.lab2ind == {"id10000": 0, "id10001": 1, "id10002": 2}
+    data = dataset(manifest, with_noise=False)
+    assert data.labels == {"id10000": 0, "id10001": 1, "id10002": 2}
     item = data[Item(epoch=1, batch=0, index=4)]
     assert item["spk_id_encoded"].item() == 1
     assert "material" not in item
+
+
+def test_the_dataset_can_be_sent_to_a_worker_that_is_not_forked(manifest):
+    """macOS starts the loader's workers so."""
+    data = dataset(manifest)
+    item = Item(epoch=2, batch=0, index=4)
+    sent = pickle.loads(pickle.dumps(data))[item]
+    for key, value in data[item].items():
+        assert value == sent[key] if key == "id" else value.equal(sent[key])
+
+
+def test_what_steers_a_step_stays_on_the_cpu(manifest):
+    """A GPU would have to be waited for."""
+    data = dataset(manifest)
+    loader = make_train_loader(data, ShuffledBatchSampler(len(data), 3, 1), 0)
+    batch = next(iter(loader)).to("meta")
+    for key in ("sig", "material", "snr", "spk_id_encoded"):
+        assert batch[key].data.is_meta, key
+    for key in ("is_noise", "material_length"):
+        assert not batch[key].data.is_meta, key
 
 
 def test_every_utterance_is_evaluated_once_the_longest_first(manifest):

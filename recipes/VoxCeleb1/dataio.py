@@ -8,38 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from manifest import Manifest
 from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.dataio.dataio import load_data_csv
 from speechbrain.dataio.dataloader import SaveableDataLoader
-from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from custom_modules.audio import read_audio
 from custom_modules.augmentation import AugmentationSource, utterance_generator
 from custom_modules.samplers import Item
 
 LENGTH_STEP = 0.1  # s
-
-
-class EpochDataset(DynamicItemDataset):
-    """SpeechBrain's dataset, indexed by the samplers' items.
-
-    Those of `custom_modules.samplers`; pipelines may take "epoch" and
-    "batch".
-    """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.pipeline.add_static_keys(["epoch", "batch"])
-
-    def __getitem__(self, item: Item) -> dict:
-        data_id = self.data_ids[item.index]
-        row = self.data[data_id]
-        return self.pipeline.compute_outputs(
-            {"id": data_id, "epoch": item.epoch, "batch": item.batch, **row}
-        )
+# What a training step needs on its device; the others steer it.
+DEVICE_KEYS = ["sig", "spk_id_encoded", "material", "snr"]
 
 
 class CropLengths:
@@ -83,6 +64,8 @@ class CropLengths:
     def __call__(self, epoch: int, batch: int) -> int:
         """Samples of the crops of a batch."""
         num_steps = (self.longest - self.shortest) // self.step
+        if not num_steps:
+            return self.shortest
         generator = utterance_generator(
             self.seed, epoch, f"batch {batch}", "crop length"
         )
@@ -128,22 +111,13 @@ def random_crop(
     return wav.repeat(-(-num_samples // len(wav)))[:num_samples]
 
 
-def make_train_dataset(
-    manifest: Path,
-    data_folder: Path,
-    sentence_len: float | list[float],
-    sample_rate: int,
-    seed: int,
-    augmentation: AugmentationSource | None,
-) -> tuple[EpochDataset, CategoricalEncoder]:
-    """Crops, labels and the draws of their augmentation.
+class TrainingDataset(Dataset):
+    """Crops, labels and the draws of their augmentation, by samplers' items.
 
     Arguments
     ---------
-    manifest : Path
-        CSV of `voxceleb1_prepare`.
-    data_folder : Path
-        What `$data_root` stands for.
+    manifest : Manifest
+        Training utterances.
     sentence_len : float | list[float]
         Of `CropLengths`.
     sample_rate : int
@@ -153,58 +127,83 @@ def make_train_dataset(
     augmentation : AugmentationSource | None
         Draws noise or a room for each crop; None: no augmentation.
 
-    Returns
+    Example
     -------
-    dataset : EpochDataset
-        Items id, sig (samples,), spk_id_encoded (1,) and, with augmentation,
-        material (samples,), snr (1,), is_noise (1,).
-    encoder : CategoricalEncoder
-        Speaker → label, in the order of the speakers' sorted names.
+    >>> import soundfile
+    >>> folder = getfixture("tmp_path")
+    >>> soundfile.write(folder / "a.wav", np.zeros(16000), 16000)
+    >>> path = folder / "train.csv"
+    >>> _ = path.write_text("ID,duration,wav,spk_id\\na,1.0,$data_root/a.wav,s")
+    >>> dataset = TrainingDataset(Manifest(path, folder), 0.5, 16000, 1, None)
+    >>> dataset[Item(epoch=1, batch=0, index=0)]["sig"].shape, dataset.labels
+    (torch.Size([8000]), {'s': 0})
     """
-    dataset = EpochDataset.from_csv(
-        manifest, replacements={"data_root": data_folder}
-    )
-    encoder = CategoricalEncoder()
-    speakers = {row["spk_id"] for row in dataset.data.values()}
-    encoder.update_from_iterable(sorted(speakers))
-    encoder.expect_len(len(speakers))
-    crop_lengths = CropLengths(sentence_len, sample_rate, seed)
 
-    def crop(
-        utt_id: str, epoch: int, batch: int, wav: str, duration: str
-    ) -> Tensor:
-        generator = utterance_generator(seed, epoch, utt_id, "crop")
-        num_samples = crop_lengths(epoch, batch)
-        return random_crop(
-            wav, float(duration), num_samples, sample_rate, generator
+    def __init__(
+        self,
+        manifest: Manifest,
+        sentence_len: float | list[float],
+        sample_rate: int,
+        seed: int,
+        augmentation: AugmentationSource | None,
+    ):
+        self.manifest = manifest
+        self.crop_lengths = CropLengths(sentence_len, sample_rate, seed)
+        self.sample_rate = sample_rate
+        self.seed = seed
+        self.augmentation = augmentation
+        speakers = sorted({row.spk_id for row in manifest})
+        self.labels = {speaker: label for label, speaker in enumerate(speakers)}
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def __getitem__(self, item: Item) -> dict[str, str | Tensor]:
+        """The item's id, sig (samples,) and spk_id_encoded (1,).
+
+        With augmentation also material (samples,), snr, is_noise and
+        material_length, each (1,).
+        """
+        row = self.manifest[item.index]
+        num_samples = self.crop_lengths(item.epoch, item.batch)
+        generator = utterance_generator(
+            self.seed, item.epoch, row.utt_id, "crop"
         )
+        example = {
+            "id": row.utt_id,
+            "sig": random_crop(
+                row.wav, row.duration, num_samples, self.sample_rate, generator
+            ),
+            "spk_id_encoded": torch.tensor([self.labels[row.spk_id]]),
+        }
+        if self.augmentation is not None:
+            draw = self.augmentation.draw(row.utt_id, item.epoch, num_samples)
+            example |= {
+                "material": draw.material,
+                "snr": torch.tensor([draw.snr], dtype=torch.float32),
+                "is_noise": torch.tensor([draw.is_noise]),
+                "material_length": torch.tensor([draw.length]),
+            }
+        return example
 
-    def encode(spk_id: str) -> Tensor:
-        return torch.tensor([encoder.encode_label(spk_id)])
 
-    crop_items = ["id", "epoch", "batch", "wav", "duration"]
-    dataset.add_dynamic_item(crop, crop_items, "sig")
-    dataset.add_dynamic_item(encode, ["spk_id"], "spk_id_encoded")
-    keys = ["id", "sig", "spk_id_encoded"]
-    if augmentation is not None:
+def stack(values: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Values of one shape → batch and lengths of 1: nothing is padded.
 
-        def draw(
-            utt_id: str, epoch: int, batch: int
-        ) -> tuple[Tensor, Tensor, Tensor]:
-            num_samples = crop_lengths(epoch, batch)
-            draw = augmentation.draw(utt_id, epoch, num_samples)
-            snr = torch.tensor([draw.snr], dtype=torch.float32)
-            return draw.material, snr, torch.tensor([draw.is_noise])
+    In a worker, torch's collate writes to shared memory at once.
+    """
+    return default_collate(values), torch.ones(len(values))
 
-        items = ["material", "snr", "is_noise"]
-        dataset.add_dynamic_item(draw, ["id", "epoch", "batch"], items)
-        keys += items
-    dataset.set_output_keys(keys)
-    return dataset, encoder
+
+def collate(examples: list[dict[str, str | Tensor]]) -> PaddedBatch:
+    """Batch of crops of one length."""
+    return PaddedBatch(
+        examples, device_prep_keys=DEVICE_KEYS, padding_func=stack
+    )
 
 
 def make_train_loader(
-    dataset: EpochDataset, sampler: Sampler, num_workers: int
+    dataset: TrainingDataset, sampler: Sampler, num_workers: int
 ) -> SaveableDataLoader:
     """Loader of whole batches, with a generator of its own.
 
@@ -215,10 +214,34 @@ def make_train_loader(
         dataset,
         batch_sampler=sampler,
         num_workers=num_workers,
-        collate_fn=PaddedBatch,
+        collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
     )
+
+
+class UtteranceDataset(Dataset):
+    """Whole utterances.
+
+    Arguments
+    ---------
+    utterances : dict[str, Path]
+        File of each utterance.
+    sample_rate : int
+        Hz.
+    """
+
+    def __init__(self, utterances: dict[str, Path], sample_rate: int):
+        self.utterances = list(utterances.items())
+        self.sample_rate = sample_rate
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> dict[str, str | Tensor]:
+        """id and sig (samples,)."""
+        utt_id, path = self.utterances[index]
+        return {"id": utt_id, "sig": read_audio(path, self.sample_rate)}
 
 
 def make_evaluation_loader(
@@ -253,15 +276,7 @@ def make_evaluation_loader(
     loader : DataLoader
         Batches with id and sig (batch, samples).
     """
-    rows = {utt_id: {"wav": str(path)} for utt_id, path in utterances.items()}
-    dataset = DynamicItemDataset(rows)
-
-    def read(wav: str) -> Tensor:
-        return read_audio(wav, sample_rate)
-
-    dataset.add_dynamic_item(read, ["wav"], "sig")
-    dataset.set_output_keys(["id", "sig"])
-    ids = dataset.data_ids
+    ids = list(utterances)
     order = sorted(range(len(ids)), key=lambda i: (-durations[ids[i]], ids[i]))
     batches = []
     while order:
@@ -269,7 +284,7 @@ def make_evaluation_loader(
         batches.append(order[:batch_size])
         order = order[batch_size:]
     return DataLoader(
-        dataset,
+        UtteranceDataset(utterances, sample_rate),
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=PaddedBatch,
@@ -296,7 +311,7 @@ def read_manifest(
     durations : dict[str, float]
         Length of each in s.
     """
-    rows = load_data_csv(manifest, replacements={"data_root": data_folder})
-    utterances = {utt_id: Path(row["wav"]) for utt_id, row in rows.items()}
-    durations = {utt_id: row["duration"] for utt_id, row in rows.items()}
+    rows = list(Manifest(manifest, data_folder))
+    utterances = {row.utt_id: Path(row.wav) for row in rows}
+    durations = {row.utt_id: row.duration for row in rows}
     return utterances, durations

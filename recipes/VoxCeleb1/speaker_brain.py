@@ -33,7 +33,7 @@ class SpeakerBrain(sb.Brain):
         self, batch: PaddedBatch, stage: sb.Stage
     ) -> tuple[Predictions, Tensor]:
         """Waveforms → predictions and labels, of augmented copies too."""
-        batch = batch.to(self.device)
+        batch = batch.to(self.device, non_blocking=True)
         wavs, lens = batch.sig
         labels = batch.spk_id_encoded.data.squeeze(1)
         if hasattr(batch, "material"):
@@ -41,6 +41,7 @@ class SpeakerBrain(sb.Brain):
                 batch.material.data,
                 batch.snr.data.squeeze(1),
                 batch.is_noise.data.squeeze(1),
+                batch.material_length.data.squeeze(1),
             )
             wavs, lens = self.hparams.wav_augment(wavs, lens)
             labels = self.hparams.wav_augment.replicate_labels(labels)

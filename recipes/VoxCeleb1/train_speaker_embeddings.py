@@ -11,12 +11,13 @@ import torch
 from augmentation_files import find_noises, find_rirs
 from command import load_experiment, run
 from dataio import (
+    TrainingDataset,
     make_evaluation_loader,
-    make_train_dataset,
     make_train_loader,
     read_manifest,
 )
 from export import export_model, resolve_model
+from manifest import Manifest
 from report import git_commit, machine
 from speaker_brain import SpeakerBrain
 from torch import nn
@@ -106,14 +107,14 @@ def main(argv: list[str]) -> None:
             find_noises(noise_folder, sample_rate) if noise_folder else [],
             find_rirs(rir_folder, sample_rate) if rir_folder else [],
         )
-    train_set, speakers = make_train_dataset(
-        manifests.train_csv,
-        hparams["data_folder"],
+    train_set = TrainingDataset(
+        Manifest(manifests.train_csv, hparams["data_folder"]),
         hparams["sentence_len"],
         sample_rate,
         hparams["seed"],
         augmentation,
     )
+    speakers = sorted(train_set.labels)
     sampler = hparams["sampler"](len(train_set))
     train_loader = make_train_loader(train_set, sampler, hparams["num_workers"])
     dev_trials = dev_loader = None
@@ -162,7 +163,7 @@ def main(argv: list[str]) -> None:
         hparams["model"]["embedding_model"],
         best.meta.get("threshold"),
         {
-            "speakers": sorted(speakers.lab2ind),
+            "speakers": speakers,
             "hparams_file": hparams_file,
             "overrides": overrides,
             "seed": hparams["seed"],

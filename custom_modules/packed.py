@@ -1,0 +1,355 @@
+"""A folder of audio as a few large files, read by memory map.
+
+For disks that seek slowly: opening one of 150,000 small files waits for the
+disk several times, a slice of a large file once. A packed folder's name ends
+in ".packed"; within it are
+
+* `00000.samples`, …: the samples of one file after the other, as
+  little-endian int16 where the file has 16 bits, else float32, its channels
+  interleaved;
+* `index.npz`: where each file's samples are, sorted by name.
+
+A path such as `VoxCeleb1.packed/wav/id10001/1zcIwhmdeo4/00001.wav` names a
+file in it, and `custom_modules.audio` reads it as if it were one.
+"""
+
+import functools
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+SUFFIX = ".packed"
+INDEX = "index.npz"
+SHARD_BYTES = 2**32
+ALIGNMENT = 4  # bytes: a float32
+
+
+class Entry(NamedTuple):
+    """Where the samples of a file are, and what they are.
+
+    Arguments
+    ---------
+    name : bytes
+        Path within the folder, in UTF-8, with "/" between its parts.
+    shard : int
+        Number of the large file.
+    offset : int
+        Its first byte there.
+    frames : int
+        Samples of each channel.
+    samplerate : int
+        Hz.
+    channels : int
+        Interleaved.
+    is_16_bit : bool
+        int16, else float32.
+    """
+
+    name: bytes
+    shard: int
+    offset: int
+    frames: int
+    samplerate: int
+    channels: int
+    is_16_bit: bool
+
+
+class PackedFile:
+    """A file in a packed folder, with what is needed of `soundfile.SoundFile`.
+
+    Arguments
+    ---------
+    samples : NDArray
+        (frames, channels), int16 or float32.
+    samplerate : int
+        Hz.
+
+    Example
+    -------
+    >>> samples = np.array([[0], [2**14]], dtype=np.int16)
+    >>> with PackedFile(samples, samplerate=16000) as file:
+    ...     file.seek(1)
+    ...     file.subtype, file.read(1, dtype="float32")
+    1
+    ('PCM_16', array([[0.5]], dtype=float32))
+    """
+
+    def __init__(self, samples: NDArray, samplerate: int):
+        self.samples = samples
+        self.samplerate = samplerate
+        self.frames, self.channels = samples.shape
+        self.subtype = "PCM_16" if samples.dtype == np.int16 else "FLOAT"
+        self.position = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass  # the map stays open
+
+    def seek(self, frames: int) -> int:
+        """Go to a frame, counted from the first."""
+        if not 0 <= frames <= self.frames:
+            raise OSError(f"it has {self.frames} frames, no frame {frames}")
+        self.position = frames
+        return frames
+
+    def read(
+        self, frames: int, dtype: str = "float32", always_2d: bool = True
+    ) -> NDArray:
+        """Copy the next frames, fewer at the end, as (frames, channels).
+
+        Arguments
+        ---------
+        frames : int
+            How many.
+        dtype : str
+            "float32", in [-1, 1] for 16 bits, or "int16" where these are.
+        always_2d : bool
+            True: nothing else is given.
+        """
+        if not always_2d or dtype not in ("float32", self.samples.dtype.name):
+            raise ValueError(
+                f"cannot read {dtype} from {self.samples.dtype} samples, "
+                f"always_2d={always_2d}"
+            )
+        part = self.samples[self.position : self.position + frames]
+        self.position += len(part)
+        if self.samples.dtype == dtype:
+            return np.array(part)
+        return np.multiply(part, 2.0**-15, dtype=np.float32)
+
+
+class PackedFolder:
+    """Open the files of a packed folder.
+
+    Arguments
+    ---------
+    folder : str | Path
+        What `pack` wrote.
+
+    Raises
+    ------
+    ValueError
+        Where it is damaged or not there.
+
+    Example
+    -------
+    >>> root = getfixture("tmp_path")
+    >>> soundfile.write(root / "ramp.wav", [0.0, 0.25, 0.5, 0.75], 16000)
+    >>> pack({"ramp.wav": root / "ramp.wav"}, root / "audio.packed")
+    >>> folder = PackedFolder(root / "audio.packed")
+    >>> folder.names(), folder.open("ramp.wav").frames
+    (['ramp.wav'], 4)
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        try:
+            with np.load(self.folder / INDEX) as arrays:
+                self.index = Entry(**arrays)
+            numbers = range(int(self.index.shard.max()) + 1)
+            self.shards = [  # as plain arrays: slices of np.memmap are slow
+                np.asarray(
+                    np.memmap(self.folder / _shard_name(number), mode="r")
+                )
+                for number in numbers
+            ]
+        except Exception as error:  # of NumPy, zipfile or the disk
+            raise ValueError(
+                f"{self.folder}: no packed folder, or a damaged one "
+                f"({type(error).__name__}: {error}): pack or copy it again"
+            ) from error
+        ends = self.index.offset + _num_bytes(self.index)
+        for number, shard in enumerate(self.shards):
+            end = ends[self.index.shard == number].max()
+            if len(shard) < end:
+                raise ValueError(
+                    f"{self.folder / _shard_name(number)}: truncated (it has "
+                    f"{len(shard)} bytes, its index says {end}): pack or copy "
+                    "the folder again"
+                )
+
+    def names(self) -> list[str]:
+        """The files' names, sorted by their bytes."""
+        return [name.decode() for name in self.index.name.tolist()]
+
+    def open(self, name: str) -> PackedFile:
+        """Open a file by its name, such as "wav/id10001/session/00001.wav".
+
+        Raises
+        ------
+        FileNotFoundError
+            Where there is none of the name.
+        """
+        names = self.index.name
+        key = name.encode()
+        row = len(names)
+        if len(key) <= names.itemsize:  # else NumPy would copy all names
+            row = int(np.searchsorted(names, np.array(key, names.dtype)))
+        if row == len(names) or names[row] != key:
+            raise FileNotFoundError(f"{self.folder} holds no {name}")
+        entry = Entry(*(column[row] for column in self.index))
+        start = int(entry.offset)
+        data = self.shards[entry.shard][start : start + int(_num_bytes(entry))]
+        samples = data.view("<i2" if entry.is_16_bit else "<f4")
+        return PackedFile(
+            samples.reshape(-1, entry.channels), int(entry.samplerate)
+        )
+
+
+# A folder is opened once in a process; a packed folder is never changed.
+_open_folder = functools.cache(PackedFolder)
+
+
+def split_path(path: str | Path) -> tuple[str, str] | None:
+    """Split a path at the packed folder in it.
+
+    Arguments
+    ---------
+    path : str | Path
+        Any path.
+
+    Returns
+    -------
+    parts : tuple[str, str] | None
+        The packed folder and the name within it; None where there is none.
+
+    Example
+    -------
+    >>> split_path("data/VoxCeleb1.packed/wav/id10001/x/00001.wav")
+    ('data/VoxCeleb1.packed', 'wav/id10001/x/00001.wav')
+    >>> split_path("data/VoxCeleb1.packed"), split_path("a/b.wav")
+    (('data/VoxCeleb1.packed', ''), None)
+    """
+    folder, suffix, name = f"{path}{os.sep}".partition(SUFFIX + os.sep)
+    if not suffix:
+        return None
+    return folder + SUFFIX, name.rstrip(os.sep).replace(os.sep, "/")
+
+
+def open_packed(path: str | Path) -> PackedFile | None:
+    """Open a file in a packed folder; None where the path has none in it."""
+    parts = split_path(path)
+    if parts is None:
+        return None
+    folder, name = parts
+    return _open_folder(folder).open(name)
+
+
+def list_packed(path: str | Path) -> list[str] | None:
+    """Names below a path that is, or is in, a packed folder.
+
+    Arguments
+    ---------
+    path : str | Path
+        Such as "VoxCeleb1.packed" or "VoxCeleb1.packed/wav".
+
+    Returns
+    -------
+    names : list[str] | None
+        Relative to the path; None where there is no packed folder in it.
+    """
+    parts = split_path(path)
+    if parts is None:
+        return None
+    folder, name = parts
+    prefix = f"{name}/" if name else ""
+    return [
+        other.removeprefix(prefix)
+        for other in _open_folder(folder).names()
+        if other.startswith(prefix)
+    ]
+
+
+def pack(
+    files: dict[str, Path],
+    folder: str | Path,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write a packed folder, whole or not at all.
+
+    Arguments
+    ---------
+    files : dict[str, Path]
+        Name within the folder, with "/" between its parts, → audio file.
+    folder : str | Path
+        To write; its name ends in ".packed", and it is not there yet.
+    shard_bytes : int
+        A large file is closed when it has as many.
+
+    Raises
+    ------
+    ValueError
+        Where the name is another, the folder is there, or a file cannot be
+        read.
+
+    Example
+    -------
+    See `PackedFolder`.
+    """
+    folder = Path(folder)
+    if folder.suffix != SUFFIX or not files:
+        raise ValueError(
+            f"{folder}: give a name that ends in {SUFFIX}, and at least one "
+            f"audio file ({len(files)} are given)"
+        )
+    if folder.exists():
+        raise ValueError(f"{folder} is there already: remove it, or rename")
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    partial.mkdir(parents=True)
+    try:
+        entries = sorted(_write_shards(files, partial, shard_bytes))
+        columns = zip(Entry._fields, zip(*entries, strict=True), strict=True)
+        arrays = {field: np.array(column) for field, column in columns}
+        np.savez(partial / INDEX, **arrays)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_shards(
+    files: dict[str, Path], folder: Path, shard_bytes: int
+) -> list[Entry]:
+    entries = []
+    shard = offset = 0
+    for name, path in files.items():
+        samples, samplerate = _read_whole(path)
+        content = samples.astype(samples.dtype.newbyteorder("<")).tobytes()
+        content += bytes(-len(content) % ALIGNMENT)
+        if offset >= shard_bytes:
+            shard, offset = shard + 1, 0
+        entry = Entry(
+            name.encode(),
+            shard,
+            offset,
+            *(len(samples), samplerate, samples.shape[1]),
+            samples.dtype == np.int16,
+        )
+        with open(folder / _shard_name(shard), "ab") as file:
+            file.write(content)
+        offset += len(content)
+        entries.append(entry)
+    return entries
+
+
+def _read_whole(path: Path) -> tuple[NDArray, int]:
+    try:
+        with soundfile.SoundFile(path) as file:
+            dtype = "int16" if file.subtype == "PCM_16" else "float32"
+            return file.read(dtype=dtype, always_2d=True), file.samplerate
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from error
+
+
+def _shard_name(number: int) -> str:
+    return f"{number:05d}.samples"
+
+
+def _num_bytes(entry: Entry) -> NDArray:
+    return entry.frames * entry.channels * np.where(entry.is_16_bit, 2, 4)
