@@ -16,7 +16,9 @@ file in it, and `custom_modules.audio` reads it as if it were one.
 import functools
 import os
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -142,7 +144,7 @@ class PackedFolder:
     -------
     >>> root = getfixture("tmp_path")
     >>> soundfile.write(root / "ramp.wav", [0.0, 0.25, 0.5, 0.75], 16000)
-    >>> pack({"ramp.wav": root / "ramp.wav"}, root / "audio.packed")
+    >>> pack([("ramp.wav", root / "ramp.wav")], root / "audio.packed")
     >>> folder = PackedFolder(root / "audio.packed")
     >>> folder.names(), folder.open("ramp.wav").frames
     (['ramp.wav'], 4)
@@ -268,57 +270,62 @@ def list_packed(path: str | Path) -> list[str] | None:
 
 
 def pack(
-    files: dict[str, Path],
+    files: Iterable[tuple[str, str | Path]],
     folder: str | Path,
+    documents: Mapping[str, Path] = MappingProxyType({}),
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write a packed folder, whole or not at all.
 
     Arguments
     ---------
-    files : dict[str, Path]
-        Name within the folder, with "/" between its parts, → audio file.
+    files : Iterable[tuple[str, str | Path]]
+        Name within the folder, with "/" between its parts, and audio file.
     folder : str | Path
         To write; its name ends in ".packed", and it is not there yet.
+    documents : Mapping[str, Path]
+        Name within the folder → file that is copied as it is.
     shard_bytes : int
         A large file is closed when it has as many.
 
     Raises
     ------
     ValueError
-        Where the name is another, the folder is there, or a file cannot be
-        read.
+        Where the name is another, the folder is there, there are no files,
+        or one cannot be read.
 
     Example
     -------
     See `PackedFolder`.
     """
     folder = Path(folder)
-    if folder.suffix != SUFFIX or not files:
-        raise ValueError(
-            f"{folder}: give a name that ends in {SUFFIX}, and at least one "
-            f"audio file ({len(files)} are given)"
-        )
+    if folder.suffix != SUFFIX:
+        raise ValueError(f"{folder}: give a name that ends in {SUFFIX}")
     if folder.exists():
         raise ValueError(f"{folder} is there already: remove it, or rename")
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     partial.mkdir(parents=True)
     try:
         entries = sorted(_write_shards(files, partial, shard_bytes))
+        if not entries:
+            raise ValueError(f"{folder}: there are no audio files to pack")
         columns = zip(Entry._fields, zip(*entries, strict=True), strict=True)
         arrays = {field: np.array(column) for field, column in columns}
         np.savez(partial / INDEX, **arrays)
+        for name, path in documents.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, partial / name)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_shards(
-    files: dict[str, Path], folder: Path, shard_bytes: int
+    files: Iterable[tuple[str, str | Path]], folder: Path, shard_bytes: int
 ) -> list[Entry]:
     entries = []
     shard = offset = 0
-    for name, path in files.items():
+    for name, path in files:
         samples, samplerate = _read_whole(path)
         content = samples.astype(samples.dtype.newbyteorder("<")).tobytes()
         content += bytes(-len(content) % ALIGNMENT)
@@ -338,7 +345,7 @@ def _write_shards(
     return entries
 
 
-def _read_whole(path: Path) -> tuple[NDArray, int]:
+def _read_whole(path: str | Path) -> tuple[NDArray, int]:
     try:
         with soundfile.SoundFile(path) as file:
             dtype = "int16" if file.subtype == "PCM_16" else "float32"

@@ -38,7 +38,7 @@ def files(tmp_path):
 @pytest.fixture
 def folder(files, tmp_path):
     """Several large files: a new one is begun after 30,000 bytes."""
-    pack(files, tmp_path / "audio.packed", shard_bytes=30_000)
+    pack(files.items(), tmp_path / "audio.packed", shard_bytes=30_000)
     return tmp_path / "audio.packed"
 
 
@@ -137,19 +137,19 @@ def test_a_damaged_folder_is_named(folder, damage):
 
 def test_what_cannot_be_packed_is_refused_and_nothing_is_left(files, tmp_path):
     with pytest.raises(ValueError, match=r"ends in \.packed"):
-        pack(files, tmp_path / "audio")
-    with pytest.raises(ValueError, match="at least one"):
-        pack({}, tmp_path / "audio.packed")
+        pack(files.items(), tmp_path / "audio")
+    with pytest.raises(ValueError, match="no audio files to pack"):
+        pack([], tmp_path / "audio.packed")
     files["text.wav"] = tmp_path / "text.wav"
     files["text.wav"].write_text("404")
     with pytest.raises(ValueError, match=r"text\.wav: cannot be read"):
-        pack(files, tmp_path / "audio.packed")
+        pack(files.items(), tmp_path / "audio.packed")
     assert [p.name for p in tmp_path.glob("*packed*")] == []
 
 
 def test_a_folder_that_is_there_is_not_overwritten(files, folder):
     with pytest.raises(ValueError, match="is there already"):
-        pack(files, folder)
+        pack(files.items(), folder)
     assert PackedFolder(folder).names()
 
 
@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_nothing_behind(files, tmp_path, monkeypatch):
 
     monkeypatch.setattr(packed.np, "savez", savez)
     with pytest.raises(OSError, match="No space"):
-        pack(files, tmp_path / "audio.packed")
+        pack(files.items(), tmp_path / "audio.packed")
     assert not list(tmp_path.glob("*.packed*"))
     assert not list(tmp_path.glob(".*"))
 

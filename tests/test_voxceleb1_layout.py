@@ -65,7 +65,7 @@ def test_layouts_give_the_same_utterances(corpus, tmp_path, dev, test, suffix):
     assert list(utterances) == list(find_utterances(corpus))
     assert list(utterances) == sorted(utterances)
     path = utterances["id10270/s1/00002"]
-    assert path == root / test / ("id10270/s1/00002" + suffix)
+    assert path == str(root / test / ("id10270/s1/00002" + suffix))
 
 
 def test_relative_data_folder(corpus, monkeypatch):

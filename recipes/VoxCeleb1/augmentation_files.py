@@ -33,7 +33,10 @@ def find_rirs(folder: str | Path, sample_rate: int) -> list[Path]:
 
 def _find(folder: str | Path, key: str, source: str) -> list[Path]:
     folder = Path(folder).absolute()
-    files = find_audio(folder) if folder.is_dir() else []
+    try:
+        files = [Path(path) for path in find_audio(folder)]
+    except FileNotFoundError:
+        files = []
     if not files:
         raise ValueError(
             f"{folder}: no audio files. Get {source} and say where it is with "

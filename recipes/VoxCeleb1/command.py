@@ -1,5 +1,6 @@
 """What the commands share: strict arguments, one-line errors."""
 
+import argparse
 import difflib
 import logging
 import os
@@ -25,6 +26,17 @@ class TaglessLoader(yaml.SafeLoader):
 TaglessLoader.add_multi_constructor(
     "!", lambda loader, tag, node: f"!{tag} {node.value}"
 )
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser whose errors are ours: one line."""
+
+    def __init__(self, **kwargs):
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def error(self, message: str):
+        """Raise what `run` shows."""
+        raise ValueError(f"{message}; {' '.join(self.format_usage().split())}")
 
 
 class Experiment(NamedTuple):

@@ -225,13 +225,13 @@ class UtteranceDataset(Dataset):
 
     Arguments
     ---------
-    utterances : dict[str, Path]
+    utterances : dict[str, str]
         File of each utterance.
     sample_rate : int
         Hz.
     """
 
-    def __init__(self, utterances: dict[str, Path], sample_rate: int):
+    def __init__(self, utterances: dict[str, str], sample_rate: int):
         self.utterances = list(utterances.items())
         self.sample_rate = sample_rate
 
@@ -245,7 +245,7 @@ class UtteranceDataset(Dataset):
 
 
 def make_evaluation_loader(
-    utterances: dict[str, Path],
+    utterances: dict[str, str],
     durations: dict[str, float],
     batch_seconds: float,
     sample_rate: int,
@@ -258,7 +258,7 @@ def make_evaluation_loader(
 
     Arguments
     ---------
-    utterances : dict[str, Path]
+    utterances : dict[str, str]
         File of each utterance.
     durations : dict[str, float]
         Length of each in s, for sorting.
@@ -294,7 +294,7 @@ def make_evaluation_loader(
 
 def read_manifest(
     manifest: Path, data_folder: Path
-) -> tuple[dict[str, Path], dict[str, float]]:
+) -> tuple[dict[str, str], dict[str, float]]:
     """Files and durations of a manifest, for `make_evaluation_loader`.
 
     Arguments
@@ -306,12 +306,12 @@ def read_manifest(
 
     Returns
     -------
-    utterances : dict[str, Path]
+    utterances : dict[str, str]
         File of each utterance.
     durations : dict[str, float]
         Length of each in s.
     """
     rows = list(Manifest(manifest, data_folder))
-    utterances = {row.utt_id: Path(row.wav) for row in rows}
+    utterances = {row.utt_id: row.wav for row in rows}
     durations = {row.utt_id: row.duration for row in rows}
     return utterances, durations

@@ -64,8 +64,8 @@ def refuse_overlap(
 
 
 def locate_utterances(
-    trials: Trials, trial_list: Path, found: dict[str, Path]
-) -> dict[str, Path]:
+    trials: Trials, trial_list: Path, found: dict[str, str]
+) -> dict[str, str]:
     """Find the file of every utterance of the trials.
 
     Arguments
@@ -74,12 +74,12 @@ def locate_utterances(
         Names with or without their audio suffix.
     trial_list : Path
         Where the trials are from.
-    found : dict[str, Path]
+    found : dict[str, str]
         File of each utterance of the data folder.
 
     Returns
     -------
-    utterances : dict[str, Path]
+    utterances : dict[str, str]
         File of each utterance of the trials, once, sorted by name.
 
     Raises
@@ -90,7 +90,7 @@ def locate_utterances(
     Example
     -------
     >>> trials = Trials(["b/s/2.wav"], ["b/s/1.wav"], [True])
-    >>> found = {name: Path(f"{name}.flac") for name in ("b/s/1", "b/s/2", "c")}
+    >>> found = {name: f"{name}.flac" for name in ("b/s/1", "b/s/2", "c")}
     >>> list(locate_utterances(trials, Path("veri_test2.txt"), found))
     ['b/s/1', 'b/s/2']
     """
@@ -109,13 +109,13 @@ def locate_utterances(
 
 
 def measure_durations(
-    utterances: dict[str, Path], sample_rate: int, files: str
+    utterances: dict[str, str], sample_rate: int, files: str
 ) -> dict[str, float]:
     """Look into the file of each utterance, for its length in s.
 
     Arguments
     ---------
-    utterances : dict[str, Path]
+    utterances : dict[str, str]
         File of each utterance.
     sample_rate : int
         The model's, in Hz: files below it are refused.
@@ -143,7 +143,7 @@ def measure_durations(
 
 
 def make_loader(
-    utterances: dict[str, Path],
+    utterances: dict[str, str],
     files: str,
     sample_rate: int,
     batch_seconds: float,
@@ -153,7 +153,7 @@ def make_loader(
 
     Arguments
     ---------
-    utterances : dict[str, Path]
+    utterances : dict[str, str]
         File of each utterance.
     files : str
         What an error calls the files, see `measure_durations`.

@@ -75,9 +75,9 @@ KEYS = [
 class Data(NamedTuple):
     """Utterances and trials; no speaker is in two of the three sets."""
 
-    train: dict[str, Path]  # file of each utterance, in random order
-    dev: dict[str, Path]  # empty without development speakers
-    test: dict[str, Path]
+    train: dict[str, str]  # file of each utterance, in random order
+    dev: dict[str, str]  # empty without development speakers
+    test: dict[str, str]
     durations: dict[str, float]  # s, of all three
     dev_trials: Path | None
     trial_list: Path
@@ -129,8 +129,8 @@ def iterate(
 
 
 def draw_utterances(
-    utterances: dict[str, Path], num_utterances: int | None
-) -> dict[str, Path]:
+    utterances: dict[str, str], num_utterances: int | None
+) -> dict[str, str]:
     """Draw utterances of the training manifest, all of them where None."""
     if num_utterances is not None and num_utterances < 1:
         raise ValueError(

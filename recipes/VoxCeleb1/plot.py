@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from attention_maps import load_attentive_model, map_attention
 from block_rates import measure_trainings
-from command import TaglessLoader, run
+from command import Parser, TaglessLoader, run
 from figures import draw_det, draw_scores, save_figure
 from matplotlib.figure import Figure
 from network_figures import draw_attention, draw_blocks
@@ -25,17 +25,6 @@ from voxceleb1_layout import find_trials
 
 VERIFY_YAML = Path(__file__).parent / "hparams" / "verify.yaml"
 SETTINGS = ("seed", "batch_seconds", "num_workers", "num_resamples")
-
-
-class Parser(argparse.ArgumentParser):
-    """Argument parser whose errors are ours: one line."""
-
-    def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, **kwargs)
-
-    def error(self, message: str):
-        """Raise what `command.run` shows."""
-        raise ValueError(f"{message}; {' '.join(self.format_usage().split())}")
 
 
 def choose_output(given: str) -> Path:

@@ -8,6 +8,7 @@ import csv
 import http.client
 import logging
 import os
+import re
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,11 +16,13 @@ from pathlib import Path
 from audio_files import AUDIO_SUFFIXES, find_audio
 from whole_files import replacing
 
+from custom_modules.packed import list_packed
 from custom_modules.scoring import read_trials, utterance_id
 
 logger = logging.getLogger(__name__)
 
 WAV_FOLDERS = ("wav", "*/wav", "*/*/wav")
+PACKED_FOLDER = re.compile("([^/]+/){0,2}?wav(?=/)")  # one of these
 TRIAL_LISTS = ("veri_test2.txt", "veri_test.txt")  # cleaned, original
 META_FILES = ("meta/vox1_meta.csv", "vox1_meta.csv")
 TRIALS_URL = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/"
@@ -31,7 +34,7 @@ LAYOUT = """expected one of these layouts (.wav or .flac):
   vox1_dev_wav/wav/id10001/1zcIwhmdeo4/00001.wav  and vox1_test_wav/wav/..."""
 
 
-def find_utterances(data_folder: str | Path) -> dict[str, Path]:
+def find_utterances(data_folder: str | Path) -> dict[str, str]:
     """Find VoxCeleb1's audio in any of the layouts that its zips end up in.
 
     Looked for are `wav`, `*/wav` and `*/*/wav` in the data folder, each with
@@ -44,7 +47,7 @@ def find_utterances(data_folder: str | Path) -> dict[str, Path]:
 
     Returns
     -------
-    utterances : dict[str, Path]
+    utterances : dict[str, str]
         From utterance ID (`id10270/x6uYqmx31kE/00001`) to file, sorted.
 
     Raises
@@ -67,10 +70,10 @@ def find_utterances(data_folder: str | Path) -> dict[str, Path]:
         raise FileNotFoundError(
             f"there is no data_folder {data_folder}; {LAYOUT}"
         )
-    utterances: dict[str, Path] = {}
+    utterances: dict[str, str] = {}
     for folder in _wav_folders(data_folder):
         for path in find_audio(folder):
-            name = str(path)[len(str(folder)) + 1 :].replace(os.sep, "/")
+            name = path[len(str(folder)) + 1 :].replace(os.sep, "/")
             if name.count("/") != 2:
                 raise ValueError(
                     f"{path} is not <speaker>/<session>/<utterance> in "
@@ -93,6 +96,10 @@ def find_utterances(data_folder: str | Path) -> dict[str, Path]:
 
 def _wav_folders(data_folder: Path) -> list[Path]:
     """Existing folders of audio, each once and none within another."""
+    packed = list_packed(data_folder)
+    if packed is not None:
+        tops = {match[0] for match in map(PACKED_FOLDER.match, packed) if match}
+        return [data_folder / top for top in sorted(tops)]
     folders: dict[Path, Path] = {}  # where it really is -> as found
     for pattern in WAV_FOLDERS:
         for folder in sorted(data_folder.glob(pattern)):

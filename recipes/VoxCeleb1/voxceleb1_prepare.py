@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import logging
+import os
 import random
 from pathlib import Path
 from typing import NamedTuple
@@ -79,7 +80,7 @@ def prepare_voxceleb1(
     seed : int
         Of the choice of speakers, of the trials and of the row order.
     num_workers : int | None
-        Threads that read headers; None for one per CPU.
+        Threads that read headers, see `inspect_many`.
     is_resumed : bool
         Whether there are checkpoints: manifests of other settings are then
         an error, for speakers once trained on must not become development
@@ -118,8 +119,9 @@ def prepare_voxceleb1(
     utterances = find_utterances(data_folder)
     trial_list = find_trials(data_folder, save_folder, trials)
     meta = find_gender_table(data_folder)
+    root = len(str(data_folder)) + 1
     wavs = {
-        utt_id: path.relative_to(data_folder).as_posix()
+        utt_id: path[root:].replace(os.sep, "/")
         for utt_id, path in utterances.items()
     }
     settings = {
