@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def relative_positions(num_frames: int, d_model: int) -> Tensor:
+def relative_positions(
+    num_frames: int, d_model: int, device: torch.device | None = None
+) -> Tensor:
     """Sinusoids of the distances num_frames - 1 … -(num_frames - 1).
 
     Arguments
@@ -19,6 +21,8 @@ def relative_positions(num_frames: int, d_model: int) -> Tensor:
         Frames of the sequence.
     d_model : int
         Channels, even.
+    device : torch.device | None
+        Where to make them; None is torch's default.
 
     Returns
     -------
@@ -31,9 +35,9 @@ def relative_positions(num_frames: int, d_model: int) -> Tensor:
     >>> relative_positions(2, 4)[1]  # distance 0
     tensor([0., 1., 0., 1.])
     """
-    distances = torch.arange(num_frames - 1, -num_frames, -1.0)
+    distances = torch.arange(num_frames - 1, -num_frames, -1.0, device=device)
     scale = -math.log(10000.0) / d_model
-    rates = torch.exp(torch.arange(0, d_model, 2) * scale)
+    rates = torch.exp(torch.arange(0, d_model, 2, device=device) * scale)
     angles = distances.unsqueeze(1) * rates  # (2 T - 1, d_model / 2)
     pairs = torch.stack([angles.sin(), angles.cos()], dim=-1)
     return pairs.flatten(1)  # (2 T - 1, d_model)

@@ -13,7 +13,9 @@ from custom_modules.attention import (
     RelativePositionAttention,
     relative_positions,
 )
+from custom_modules.dropout import Dropout
 from custom_modules.lengths import frame_counts, relative_lengths, valid_frames
+from custom_modules.subsampling import ConvolutionalSubsampling
 
 
 class ConvolutionModule(nn.Module):
@@ -33,7 +35,6 @@ class ConvolutionModule(nn.Module):
 
     Example
     -------
-    >>> import torch
     >>> ConvolutionModule(d_model=8, kernel_size=3)(torch.rand(2, 5, 8)).shape
     torch.Size([2, 5, 8])
     """
@@ -55,7 +56,7 @@ class ConvolutionModule(nn.Module):
         )
         self.norm = nn.LayerNorm(d_model)
         self.pointwise = nn.Linear(d_model, d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(batch, time, d_model) and mask (batch, time) → the shape of x."""
@@ -63,7 +64,17 @@ class ConvolutionModule(nn.Module):
         if mask is not None:
             # Else the biases above would leak out of the padding.
             x = x.masked_fill(~mask.unsqueeze(-1), 0.0)
-        x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
+        # As an image of (time, 1) whose channels lie next to each other: no
+        # copy, and three times as fast on the CPU as in one dimension.
+        image = x.transpose(1, 2).unsqueeze(-1)
+        x = F.conv2d(
+            image,
+            self.depthwise.weight.unsqueeze(-1),
+            self.depthwise.bias,
+            padding=(self.depthwise.padding[0], 0),
+            groups=self.depthwise.groups,
+        )  # (batch, d_model, time, 1)
+        x = x.squeeze(-1).transpose(1, 2)
         return self.dropout(self.pointwise(F.silu(self.norm(x))))
 
 
@@ -81,7 +92,6 @@ class FeedForward(nn.Sequential):
 
     Example
     -------
-    >>> import torch
     >>> FeedForward(d_model=8, d_ffn=16)(torch.rand(2, 5, 8)).shape
     torch.Size([2, 5, 8])
     """
@@ -91,9 +101,9 @@ class FeedForward(nn.Sequential):
             nn.LayerNorm(d_model),
             nn.Linear(d_model, d_ffn),
             nn.SiLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(d_ffn, d_model),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
 
@@ -117,7 +127,6 @@ class ConformerBlock(nn.Module):
 
     Example
     -------
-    >>> import torch
     >>> block = ConformerBlock(8, num_heads=2, d_ffn=16, kernel_size=3)
     >>> block(torch.rand(2, 5, 8), relative_positions(5, 8)).shape
     torch.Size([2, 5, 8])
@@ -135,7 +144,7 @@ class ConformerBlock(nn.Module):
         self.first_ffn = FeedForward(d_model, d_ffn, dropout)
         self.attention_norm = nn.LayerNorm(d_model)
         self.attention = RelativePositionAttention(d_model, num_heads)
-        self.attention_dropout = nn.Dropout(dropout)
+        self.attention_dropout = Dropout(dropout)
         self.convolution_norm = nn.LayerNorm(d_model)
         self.convolution = ConvolutionModule(d_model, kernel_size, dropout)
         self.second_ffn = FeedForward(d_model, d_ffn, dropout)
@@ -152,74 +161,6 @@ class ConformerBlock(nn.Module):
         x = x + self.convolution(self.convolution_norm(x), mask)
         x = x + 0.5 * self.second_ffn(x)
         return self.norm(x)
-
-
-class ConvolutionalSubsampling(nn.Module):
-    """3 x 3 convolutions of stride 2 over time and frequency, then linear.
-
-    One convolution for each factor of 2, without padding, so a frame of the
-    output sees real frames alone: the front end of the published code.
-
-    Arguments
-    ---------
-    n_mels : int
-        Filterbank channels.
-    d_model : int
-        Output channels.
-    subsampling : int
-        Input frames for each output frame: 2, 4 or 8.
-    channels : int | None
-        Channels of the convolutions; None is d_model, as published. With
-        several convolutions the cost grows with its square.
-
-    Example
-    -------
-    >>> import torch
-    >>> front_end = ConvolutionalSubsampling(80, 16, subsampling=2)
-    >>> front_end(torch.rand(2, 100, 80)).shape
-    torch.Size([2, 49, 16])
-    >>> front_end.num_frames(100)
-    49
-    """
-
-    def __init__(
-        self,
-        n_mels: int,
-        d_model: int,
-        subsampling: int = 2,
-        channels: int | None = None,
-    ):
-        super().__init__()
-        if subsampling not in (2, 4, 8):
-            raise ValueError(f"subsampling ({subsampling}) must be 2, 4 or 8")
-        self.num_convolutions = subsampling.bit_length() - 1
-        bands = self.num_frames(n_mels)
-        if bands < 1:
-            raise ValueError(
-                f"n_mels ({n_mels}) leaves no band after subsampling by "
-                f"{subsampling}: at least {2 * subsampling - 1} are needed"
-            )
-        channels = channels or d_model
-        sizes = [1] + [channels] * self.num_convolutions
-        self.convolutions = nn.Sequential(
-            *(
-                layer
-                for i in range(self.num_convolutions)
-                for layer in (nn.Conv2d(sizes[i], channels, 3, 2), nn.ReLU())
-            )
-        )
-        self.linear = nn.Linear(channels * bands, d_model)
-
-    def num_frames(self, size: Tensor | int) -> Tensor | int:
-        """Output frames (or bands) of `size` input frames (or bands)."""
-        for _ in range(self.num_convolutions):
-            size = (size - 1) // 2
-        return size
-
-    def forward(self, feats: Tensor) -> Tensor:
-        """(batch, time, n_mels) → (batch, time', d_model)."""
-        x = self.convolutions(feats.unsqueeze(1))  # (batch, C, time', bands)
-        return self.linear(x.transpose(1, 2).flatten(2))
 
 
 class MFAConformer(nn.Module):
@@ -248,7 +189,6 @@ class MFAConformer(nn.Module):
 
     Example
     -------
-    >>> import torch
     >>> encoder = MFAConformer(d_model=16, num_blocks=3, d_ffn=32)
     >>> outputs, lengths = encoder(torch.rand(2, 100, 80))
     >>> [tuple(output.shape) for output in outputs]
@@ -282,7 +222,7 @@ class MFAConformer(nn.Module):
         self.subsampling = ConvolutionalSubsampling(
             n_mels, d_model, subsampling, subsampling_channels
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
             ConformerBlock(d_model, num_heads, d_ffn, kernel_size, dropout)
             for _ in range(num_blocks)
@@ -324,7 +264,8 @@ class MFAConformer(nn.Module):
             x = self.dropout(self.subsampling(feats))
             lengths = relative_lengths(self.subsampling.num_frames(counts))
             mask = valid_frames(lengths, x)
-        positions = relative_positions(x.shape[1], self.d_model).to(x)
+        positions = relative_positions(x.shape[1], self.d_model, x.device)
+        positions = positions.to(x.dtype)
         block_outputs = []
         for block in self.blocks:
             x = block(x, positions, mask)

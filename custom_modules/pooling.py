@@ -60,9 +60,10 @@ class TemporalAveragePooling(nn.Module):
         Shape: x (batch, time, input_size), lengths (batch,)
         -> (batch, input_size).
         """
-        valid = valid_frames(lengths, x)
-        x = _zero_padding(x, valid)
-        return x.sum(dim=1) / valid.sum(dim=1, keepdim=True)
+        x, valid = _zero_padding(x, lengths)
+        if valid is None:
+            return x.mean(dim=1)
+        return x.sum(dim=1) / valid.sum(dim=1)
 
 
 class StatisticsPooling(nn.Module):
@@ -99,9 +100,7 @@ class StatisticsPooling(nn.Module):
         Shape: x (batch, time, input_size), lengths (batch,)
         -> (batch, 2 * input_size), means before deviations.
         """
-        valid = valid_frames(lengths, x)
-        x = _zero_padding(x, valid)
-        return _weighted_statistics(x, _uniform_weights(x, valid))
+        return _statistics(*_zero_padding(x, lengths))
 
 
 class AttentiveStatisticsPooling(nn.Module):
@@ -163,26 +162,24 @@ class AttentiveStatisticsPooling(nn.Module):
         Shape: x (batch, time, input_size), lengths (batch,)
         -> (batch, 2 * input_size), means before deviations.
         """
-        valid = valid_frames(lengths, x)
-        x = _zero_padding(x, valid)
+        x, valid = _zero_padding(x, lengths)
         # Both convolutions have a kernel of 1: linear maps of each frame. The
         # context is the same for all frames, so its part is computed once.
         hidden = self.tdnn.conv.conv
         weight, bias = hidden.weight.squeeze(2), hidden.bias
         scores = F.linear(x, weight[:, : self.input_size], bias)
         if self.global_context:
-            context = _weighted_statistics(x, _uniform_weights(x, valid))
-            context = F.linear(context, weight[:, self.input_size :])
+            context = F.linear(
+                _statistics(x, valid), weight[:, self.input_size :]
+            )
             scores = scores + context.unsqueeze(1)
-        scores = self._normalise(
-            F.relu(scores), None if lengths is None else valid
-        )
+        scores = self._normalise(F.relu(scores), valid)
         output = self.conv.conv
         scores = F.linear(
             torch.tanh(scores), output.weight.squeeze(2), output.bias
         )  # (batch, time, input_size)
-        if lengths is not None:
-            scores = scores.masked_fill(~valid.unsqueeze(2), -math.inf)
+        if valid is not None:
+            scores = scores.masked_fill(~valid, -math.inf)
         return _weighted_statistics(x, F.softmax(scores.to(x.dtype), dim=1))
 
     def _normalise(self, hidden: Tensor, valid: Tensor | None) -> Tensor:
@@ -191,7 +188,7 @@ class AttentiveStatisticsPooling(nn.Module):
         if valid is None or not self.training:
             return norm(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])
         return torch.zeros_like(hidden).masked_scatter(
-            valid.unsqueeze(2), norm(hidden[valid])
+            valid, norm(hidden[valid.squeeze(2)])
         )
 
 
@@ -255,8 +252,7 @@ class SelfMultiHeadAttentionPooling(nn.Module):
         Shape: x (batch, time, input_size), lengths (batch,)
         -> (batch, input_size), the heads one after the other.
         """
-        valid = valid_frames(lengths, x)
-        heads = self._split(x, valid)
+        heads, valid = self._split(x, lengths)
         weights = self._weights(heads, valid).unsqueeze(3)
         return (weights * heads).sum(dim=1).flatten(1)  # (batch, input_size)
 
@@ -284,18 +280,21 @@ class SelfMultiHeadAttentionPooling(nn.Module):
         >>> pooling.attention_weights(torch.zeros(1, 2, 2)).flatten()
         tensor([0.5000, 0.5000], grad_fn=<ViewBackward0>)
         """
-        valid = valid_frames(lengths, x)
-        return self._weights(self._split(x, valid), valid)
+        return self._weights(*self._split(x, lengths))
 
-    def _split(self, x: Tensor, valid: Tensor) -> Tensor:
-        x = _zero_padding(x, valid)
-        return x.unflatten(2, self.queries.shape)  # (batch, time, heads, size)
+    def _split(
+        self, x: Tensor, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        x, valid = _zero_padding(x, lengths)
+        heads = x.unflatten(2, self.queries.shape)
+        return heads, valid  # (batch, time, heads, size), (batch, time, 1)
 
-    def _weights(self, heads: Tensor, valid: Tensor) -> Tensor:
+    def _weights(self, heads: Tensor, valid: Tensor | None) -> Tensor:
         # Products and a sum, no matmul: autocast leaves these in float32.
         scores = (heads * self.queries).sum(dim=3)  # (batch, time, heads)
         scores = self.scale * scores
-        scores = scores.masked_fill(~valid.unsqueeze(2), -math.inf)
+        if valid is not None:
+            scores = scores.masked_fill(~valid, -math.inf)
         return F.softmax(scores, dim=1)
 
 
@@ -386,18 +385,34 @@ def _check_positive(name: str, value: int) -> None:
         raise ValueError(f"{name} ({value}) must be at least 1")
 
 
-def _zero_padding(x: Tensor, valid: Tensor) -> Tensor:
+def _zero_padding(
+    x: Tensor, lengths: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Frames in float32 at least, and which are valid (batch, time, 1).
+
+    None where all are: then there is nothing to do.
+    """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return x.masked_fill(~valid.unsqueeze(2), 0.0)
+    if lengths is None:
+        return x, None
+    valid = valid_frames(lengths, x).unsqueeze(2)
+    return x.masked_fill(~valid, 0.0), valid
 
 
-def _uniform_weights(x: Tensor, valid: Tensor) -> Tensor:
-    weights = valid.unsqueeze(2).to(x.dtype)  # (batch, time, 1)
-    return weights / weights.sum(dim=1, keepdim=True)
+def _statistics(x: Tensor, valid: Tensor | None) -> Tensor:
+    if valid is None:
+        mean = x.mean(dim=1, keepdim=True)  # torch.var_mean takes twice as long
+        variance = (x - mean).square().mean(dim=1)
+        return _mean_and_deviation(mean.squeeze(1), variance)
+    weights = valid.to(x.dtype)
+    return _weighted_statistics(x, weights / weights.sum(dim=1, keepdim=True))
 
 
 def _weighted_statistics(x: Tensor, weights: Tensor) -> Tensor:
     mean = (weights * x).sum(dim=1, keepdim=True)  # (batch, 1, channels)
     variance = (weights * (x - mean).square()).sum(dim=1)
-    deviation = variance.clamp(min=EPS).sqrt()
-    return torch.cat([mean.squeeze(1), deviation], dim=1)
+    return _mean_and_deviation(mean.squeeze(1), variance)
+
+
+def _mean_and_deviation(mean: Tensor, variance: Tensor) -> Tensor:
+    return torch.cat([mean, variance.clamp(min=EPS).sqrt()], dim=1)

@@ -10,7 +10,6 @@ from modules_for_tests import randomise
 from custom_modules.attention import relative_positions
 from custom_modules.conformer import (
     ConformerBlock,
-    ConvolutionalSubsampling,
     ConvolutionModule,
     MFAConformer,
 )
@@ -100,32 +99,6 @@ def test_block_is_equation_1_of_the_conformer_paper():
     expected = norm(block.norm, c + ffn(block.second_ffn, c) / 2)
     y = block(x, positions, mask)
     torch.testing.assert_close(y, expected, atol=FLOAT32, rtol=0.0)
-
-
-@pytest.mark.parametrize("subsampling", [2, 4])
-def test_subsampling_counts_its_frames(subsampling):
-    """By the convolutions themselves, over time and over frequency."""
-    for size in range(7, 61):
-        front_end = ConvolutionalSubsampling(size, 2, subsampling, channels=1)
-        feats = torch.zeros(1, size, size)
-        x = front_end.convolutions(feats.unsqueeze(1))
-        count = front_end.num_frames(size)
-        assert x.shape[2:] == (count, count)
-        assert front_end(feats).shape[1] == count
-        assert front_end.num_frames(torch.tensor([size])).item() == count
-
-
-@pytest.mark.parametrize("subsampling", [2, 4])
-@torch.no_grad()
-def test_a_subsampled_frame_depends_on_its_own_frames_alone(subsampling):
-    """Frame t on the 7 from subsampling · t on."""
-    front_end = ConvolutionalSubsampling(N_MELS, 4, subsampling, channels=4)
-    feats = torch.randn(1, 40, N_MELS)
-    x = front_end(feats)
-    for t in range(x.shape[1]):
-        start = subsampling * t
-        one = front_end(feats[:, start : start + 7])
-        torch.testing.assert_close(one[0, 0], x[0, t])
 
 
 @pytest.mark.parametrize("subsampling", [2, 4])

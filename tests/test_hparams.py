@@ -33,6 +33,7 @@ COMMANDS = {
 }
 # Read by name in SpeechBrain: the Brain's options, its inference interface.
 SPEECHBRAINS = {
+    "compile_module_keys",
     "max_grad_norm",
     "ckpt_interval_minutes",
     "modules",

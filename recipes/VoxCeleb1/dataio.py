@@ -216,6 +216,7 @@ def make_train_loader(
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
+        persistent_workers=num_workers > 0,  # the next epoch starts at once
         generator=torch.Generator(),
     )
 

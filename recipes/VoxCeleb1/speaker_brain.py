@@ -1,6 +1,7 @@
 """The Brain that trains speaker embeddings: SpeechBrain's hooks alone."""
 
 import logging
+import os
 
 import speechbrain as sb
 import torch
@@ -14,6 +15,8 @@ from custom_modules.metrics import equal_error_rate, min_dcf
 from custom_modules.scoring import Trials
 
 logger = logging.getLogger(__name__)
+
+MAX_WAITING = 0.1  # of an epoch, before a warning
 
 
 class SpeakerBrain(sb.Brain):
@@ -145,6 +148,7 @@ class SpeakerBrain(sb.Brain):
                 "loss": stage_loss,
                 **self.statistics.summary(),
             }
+            self._warn_of_waiting()
             if self.dev_trials is None:
                 self._log_and_save(epoch, {})
             return
@@ -160,6 +164,16 @@ class SpeakerBrain(sb.Brain):
                 "threshold": float(threshold),
             },
         )
+
+    def _warn_of_waiting(self) -> None:
+        share = self.train_stats["share_waiting_for_data"]
+        if share > MAX_WAITING:
+            logger.warning(
+                f"{share:.0%} of the epoch went by waiting for data: give "
+                f"--num_workers more than {self.hparams.num_workers}, up to "
+                f"the {os.cpu_count()} cores, or pack data, noises and rooms "
+                "by pack.py if the disk seeks slowly"
+            )
 
     def _log_and_save(self, epoch: int, valid_stats: dict[str, float]) -> None:
         self.hparams.train_logger.log_stats(

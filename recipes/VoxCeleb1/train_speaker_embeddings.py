@@ -10,6 +10,7 @@ import speechbrain as sb
 import torch
 from augmentation_files import find_noises, find_rirs
 from command import load_experiment, run
+from cpu_memory import keep_freed_memory
 from dataio import (
     TrainingDataset,
     make_evaluation_loader,
@@ -20,6 +21,8 @@ from export import export_model, resolve_model
 from manifest import Manifest
 from report import git_commit, machine
 from speaker_brain import SpeakerBrain
+from speechbrain.utils.distributed import infer_device
+from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 from voxceleb1_prepare import prepare_voxceleb1
 
@@ -43,6 +46,7 @@ KEYS = [
     "sentence_len",
     "max_grad_norm",
     "ckpt_interval_minutes",
+    "compile_module_keys",
     "num_workers",
     "batch_size",
     "eval_batch_seconds",
@@ -84,10 +88,28 @@ def check_classifier(
         )
 
 
+def check_compilation(
+    run_opts: RunOptions, sentence_len: float | list[float]
+) -> None:
+    """Refuse to compile the model anew for many lengths of the crops."""
+    is_one_length = not isinstance(sentence_len, list) or (
+        len(set(sentence_len)) == 1
+    )
+    is_dynamic = run_opts.compile_using_dynamic_shape_tracing
+    if run_opts.compile and not (is_one_length or is_dynamic):
+        raise ValueError(
+            f"--compile with crops of {sentence_len} s would compile the model "
+            "for every length: give one, as --sentence_len=3.0, or add "
+            "--compile_using_dynamic_shape_tracing"
+        )
+
+
 def main(argv: list[str]) -> None:
     """Prepare, train, export: in this order."""
     hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
     model, commit = resolve_model(hparams_file, overrides), git_commit()
+    if infer_device() == "cpu" or run_opts.device == "cpu":
+        keep_freed_memory()
     checkpointer = hparams["checkpointer"]
     manifests = prepare_voxceleb1(
         hparams["data_folder"],
@@ -107,6 +129,7 @@ def main(argv: list[str]) -> None:
             find_noises(noise_folder, sample_rate) if noise_folder else [],
             find_rirs(rir_folder, sample_rate) if rir_folder else [],
         )
+    check_compilation(run_opts, hparams["sentence_len"])
     train_set = TrainingDataset(
         Manifest(manifests.train_csv, hparams["data_folder"]),
         hparams["sentence_len"],
