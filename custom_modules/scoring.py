@@ -33,6 +33,7 @@ __all__ = [
     "read_scores",
     "read_trials",
     "speaker_id",
+    "unit_embeddings",
     "utterance_id",
     "write_scores",
     "write_trials",
@@ -82,8 +83,29 @@ test=array([2, 0]))
     return UtteranceIndex(utt_ids, find(enrol), find(test))
 
 
-def _normalised(embeddings: Tensor) -> Tensor:
-    """Embeddings of length one, as float64 on the CPU."""
+def unit_embeddings(embeddings: Tensor) -> Tensor:
+    """Divide embeddings by their lengths.
+
+    Arguments
+    ---------
+    embeddings : Tensor
+        (utterances, emb_dim), any device and floating dtype.
+
+    Returns
+    -------
+    unit : Tensor
+        float64 (utterances, emb_dim), on the CPU.
+
+    Raises
+    ------
+    ValueError
+        Where embeddings are not finite or all zero (how many, the first).
+
+    Example
+    -------
+    >>> unit_embeddings(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]], dtype=torch.float64)
+    """
     if embeddings.ndim != 2:
         raise ValueError(
             "embeddings must be (utterances, emb_dim), got "
@@ -141,7 +163,7 @@ def cosine_scores(
     >>> cosine_scores(embeddings, [0, 1], [1, 2])
     array([ 0.6, -0.8])
     """
-    unit = _normalised(embeddings)
+    unit = unit_embeddings(embeddings)
     enrol = torch.as_tensor(np.asarray(enrol, dtype=np.int64))
     test = torch.as_tensor(np.asarray(test, dtype=np.int64))
     if enrol.ndim != 1 or enrol.shape != test.shape:

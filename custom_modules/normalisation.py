@@ -1,0 +1,191 @@
+"""Normalise the scores of trials by those against a cohort.
+
+A cohort is a set of embeddings of other speakers, such as the training's.
+What an utterance scores against it is measured once for each utterance, not
+once for each of its trials: :func:`cohort_statistics`, then :func:`z_norm`,
+:func:`t_norm` or :func:`s_norm`, or the adaptive s-norm, which is s-norm with
+statistics of each utterance's ``top_k`` nearest cohort members. Definitions
+as in Matějka et al., https://doi.org/10.21437/Interspeech.2017-803.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from custom_modules.scoring import unit_embeddings
+
+CHUNK = 128  # utterances; with a cohort of 20,000 their scores take 20 MB
+ROUNDING = 1e-12  # of a cosine in float64, and more
+
+
+class CohortStatistics(NamedTuple):
+    """What each utterance scores against the cohort.
+
+    Arguments
+    ---------
+    mean : np.ndarray
+        float64 (utterances,).
+    deviation : np.ndarray
+        float64 (utterances,), of the sample (divided by n - 1), positive.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+def cohort_statistics(
+    embeddings: Tensor, cohort: Tensor, top_k: int | None = None
+) -> CohortStatistics:
+    """Mean and deviation of each utterance's cosines with the cohort.
+
+    Arguments
+    ---------
+    embeddings : Tensor
+        (utterances, emb_dim), finite.
+    cohort : Tensor
+        (members, emb_dim), finite; of speakers that are in no trial.
+    top_k : int | None
+        Count the highest cosines alone, at least 2; None is all.
+
+    Returns
+    -------
+    statistics : CohortStatistics
+        One entry for each utterance, depending on no other.
+
+    Raises
+    ------
+    ValueError
+        Where `top_k` is below 2 or more than the cohort has, an embedding is
+        not finite or all zero, or an utterance scores the same with all.
+
+    Example
+    -------
+    >>> cohort = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    >>> cohort_statistics(torch.tensor([[2.0, 0.0]]), cohort, top_k=2)
+    CohortStatistics(mean=array([0.5]), deviation=array([0.70710678]))
+    """
+    size = len(cohort) if top_k is None else top_k
+    if not 2 <= size <= len(cohort):
+        raise ValueError(
+            f"top_k ({top_k}) must be from 2 to the size of the cohort "
+            f"({len(cohort)}): choose another, or a larger cohort"
+        )
+    embeddings, cohort = unit_embeddings(embeddings), unit_embeddings(cohort)
+    parts = []
+    for chunk in embeddings.split(CHUNK):
+        cosines = chunk @ cohort.T  # (chunk, members)
+        if top_k is not None:
+            cosines = cosines.topk(top_k, dim=1, sorted=False).values
+        deviations, means = torch.std_mean(cosines, dim=1)
+        parts.append(torch.stack([means, deviations]))
+    means, deviations = torch.cat(parts, dim=1).numpy()
+    same = np.flatnonzero(deviations < ROUNDING)
+    if same.size:
+        raise ValueError(
+            f"{same.size} of {len(embeddings)} embeddings score the same with "
+            f"every one of {size} cohort members, the first at index "
+            f"{same[0]}: the cohort needs different utterances"
+        )
+    return CohortStatistics(means, deviations)
+
+
+def _normalised(
+    scores: ArrayLike, statistics: CohortStatistics, utterances: ArrayLike
+) -> np.ndarray:
+    mean, deviation = (column[utterances] for column in statistics)
+    return (np.asarray(scores, dtype=np.float64) - mean) / deviation
+
+
+def z_norm(
+    scores: ArrayLike, statistics: CohortStatistics, enrol: ArrayLike
+) -> np.ndarray:
+    """``(score - mean) / deviation``, with the enrolled utterance's.
+
+    Arguments
+    ---------
+    scores : ArrayLike
+        (trials,).
+    statistics : CohortStatistics
+        Of all utterances.
+    enrol : ArrayLike
+        Places of the enrolled utterances in the statistics (trials,), int.
+
+    Returns
+    -------
+    scores : np.ndarray
+        float64 (trials,).
+
+    Example
+    -------
+    >>> statistics = CohortStatistics(np.array([0.5]), np.array([0.25]))
+    >>> z_norm([1.0], statistics, [0])
+    array([2.])
+    """
+    return _normalised(scores, statistics, enrol)
+
+
+def t_norm(
+    scores: ArrayLike, statistics: CohortStatistics, test: ArrayLike
+) -> np.ndarray:
+    """``(score - mean) / deviation``, with the tested utterance's.
+
+    Arguments
+    ---------
+    scores : ArrayLike
+        (trials,).
+    statistics : CohortStatistics
+        Of all utterances.
+    test : ArrayLike
+        Places of the tested utterances in the statistics (trials,), int.
+
+    Returns
+    -------
+    scores : np.ndarray
+        float64 (trials,).
+
+    Example
+    -------
+    >>> statistics = CohortStatistics(np.array([0.5]), np.array([0.25]))
+    >>> t_norm([0.0], statistics, [0])
+    array([-2.])
+    """
+    return _normalised(scores, statistics, test)
+
+
+def s_norm(
+    scores: ArrayLike,
+    statistics: CohortStatistics,
+    enrol: ArrayLike,
+    test: ArrayLike,
+) -> np.ndarray:
+    """The mean of z-norm and t-norm.
+
+    Adaptive where the statistics are of the `top_k` highest cosines.
+
+    Arguments
+    ---------
+    scores : ArrayLike
+        (trials,).
+    statistics : CohortStatistics
+        Of all utterances.
+    enrol, test : ArrayLike
+        Places of the utterances in the statistics (trials,), int.
+
+    Returns
+    -------
+    scores : np.ndarray
+        float64 (trials,).
+
+    Example
+    -------
+    >>> statistics = CohortStatistics(np.array([0.5, 0.0]), np.array([0.25, 1]))
+    >>> s_norm([1.0], statistics, [0], [1])
+    array([1.5])
+    """
+    return (
+        _normalised(scores, statistics, enrol)
+        + _normalised(scores, statistics, test)
+    ) / 2
