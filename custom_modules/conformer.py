@@ -35,6 +35,7 @@ class ConvolutionModule(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> ConvolutionModule(d_model=8, kernel_size=3)(torch.rand(2, 5, 8)).shape
     torch.Size([2, 5, 8])
     """
@@ -92,6 +93,7 @@ class FeedForward(nn.Sequential):
 
     Example
     -------
+    >>> import torch
     >>> FeedForward(d_model=8, d_ffn=16)(torch.rand(2, 5, 8)).shape
     torch.Size([2, 5, 8])
     """
@@ -127,6 +129,7 @@ class ConformerBlock(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> block = ConformerBlock(8, num_heads=2, d_ffn=16, kernel_size=3)
     >>> block(torch.rand(2, 5, 8), relative_positions(5, 8)).shape
     torch.Size([2, 5, 8])
@@ -189,6 +192,7 @@ class MFAConformer(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> encoder = MFAConformer(d_model=16, num_blocks=3, d_ffn=32)
     >>> outputs, lengths = encoder(torch.rand(2, 100, 80))
     >>> [tuple(output.shape) for output in outputs]

@@ -10,6 +10,7 @@ from augmentation_files import find_noises
 from dataio import (
     CropLengths,
     TrainingDataset,
+    choose_batch_seconds,
     make_evaluation_loader,
     make_train_loader,
     random_crop,
@@ -196,3 +197,14 @@ def test_every_utterance_is_evaluated_once_the_longest_first(manifest):
     for batch in batches:
         assert len(batch) * durations[batch[0]] <= 5.0
     assert order == sorted(durations, key=durations.get, reverse=True)
+
+
+def test_the_speech_of_a_batch_suits_the_device():
+    on_cpu = choose_batch_seconds(None, "cpu")
+    assert on_cpu == 10 * torch.get_num_threads()
+    assert choose_batch_seconds(None, "cuda:0") == 160
+    for device in ("cpu", "cuda:0"):
+        assert choose_batch_seconds(7, device) == 7
+    for wrong in (0, -1.0):
+        with pytest.raises(ValueError, match=r"must be positive, or null"):
+            choose_batch_seconds(wrong, "cpu")

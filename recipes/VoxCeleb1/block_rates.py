@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from block_embeddings import BlockEmbeddings, embed_blocks, load_trained_blocks
+from dataio import choose_batch_seconds
 from evaluation import (
     locate_utterances,
     make_loader,
@@ -64,7 +65,7 @@ def measure_trainings(
     trial_list: Path,
     device: str,
     *,
-    batch_seconds: float,
+    batch_seconds: float | None,
     num_workers: int,
     num_resamples: int,
     seed: int,
@@ -81,8 +82,8 @@ def measure_trainings(
         The trials.
     device : str
         "cpu" or "cuda:0".
-    batch_seconds : float
-        Speech of a batch in s.
+    batch_seconds : float | None
+        Speech of a batch in s, see `choose_batch_seconds`.
     num_workers : int
         Processes that read.
     num_resamples, seed : int
@@ -122,7 +123,7 @@ def measure_trainings(
             utterances,
             f"files of {trial_list}",
             one.model.hparams.sample_rate,
-            batch_seconds,
+            choose_batch_seconds(batch_seconds, device),
             num_workers,
         )
         progress = tqdm(loader, desc=label, unit="batch", disable=None)

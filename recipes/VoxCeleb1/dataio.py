@@ -19,6 +19,8 @@ from custom_modules.augmentation import AugmentationSource, utterance_generator
 from custom_modules.samplers import Item
 
 LENGTH_STEP = 0.1  # s
+GPU_BATCH_SECONDS = 160.0
+CPU_BATCH_SECONDS = 10.0  # for each of torch's threads
 # What a training step needs on its device; the others steer it.
 DEVICE_KEYS = ["sig", "spk_id_encoded", "material", "snr"]
 
@@ -243,6 +245,38 @@ class UtteranceDataset(Dataset):
         """id and sig (samples,)."""
         utt_id, path = self.utterances[index]
         return {"id": utt_id, "sig": read_audio(path, self.sample_rate)}
+
+
+def choose_batch_seconds(given: float | None, device: str) -> float:
+    """Speech of a batch of whole utterances, in s.
+
+    Arguments
+    ---------
+    given : float | None
+        Positive; None chooses by the device: on the CPU small batches, whose
+        numbers stay in its caches, for larger ones take up to twice the time.
+    device : str
+        "cpu" or "cuda:0".
+
+    Returns
+    -------
+    batch_seconds : float
+        For `make_evaluation_loader`.
+
+    Example
+    -------
+    >>> choose_batch_seconds(None, "cuda:0"), choose_batch_seconds(40, "cpu")
+    (160.0, 40.0)
+    """
+    if given is None:
+        on_cpu = CPU_BATCH_SECONDS * torch.get_num_threads()
+        return on_cpu if device == "cpu" else GPU_BATCH_SECONDS
+    if not given > 0:
+        raise ValueError(
+            f"the speech of a batch ({given} s) must be positive, or null to "
+            "have it chosen"
+        )
+    return float(given)
 
 
 def make_evaluation_loader(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 from command import load_experiment, run
-from dataio import make_evaluation_loader, read_manifest
+from dataio import choose_batch_seconds, make_evaluation_loader, read_manifest
 from evaluation import (
     locate_utterances,
     measure_durations,
@@ -222,7 +222,7 @@ def main(argv: list[str]) -> None:
     make_loader = partial(
         make_evaluation_loader,
         durations=data.durations,
-        batch_seconds=hparams["batch_seconds"],
+        batch_seconds=choose_batch_seconds(hparams["batch_seconds"], device),
         sample_rate=hparams["sample_rate"],
         num_workers=hparams["num_workers"],
     )

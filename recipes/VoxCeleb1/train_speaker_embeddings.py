@@ -13,6 +13,7 @@ from command import load_experiment, run
 from cpu_memory import keep_freed_memory
 from dataio import (
     TrainingDataset,
+    choose_batch_seconds,
     make_evaluation_loader,
     make_train_loader,
     read_manifest,
@@ -108,7 +109,8 @@ def main(argv: list[str]) -> None:
     """Prepare, train, export: in this order."""
     hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
     model, commit = resolve_model(hparams_file, overrides), git_commit()
-    if infer_device() == "cpu" or run_opts.device == "cpu":
+    device = run_opts.device or infer_device()
+    if device == "cpu":
         keep_freed_memory()
     checkpointer = hparams["checkpointer"]
     manifests = prepare_voxceleb1(
@@ -145,7 +147,7 @@ def main(argv: list[str]) -> None:
         dev_trials = read_trials(manifests.dev_trials)
         dev_loader = make_evaluation_loader(
             *read_manifest(manifests.dev_csv, hparams["data_folder"]),
-            hparams["eval_batch_seconds"],
+            choose_batch_seconds(hparams["eval_batch_seconds"], device),
             sample_rate,
             hparams["num_workers"],
         )

@@ -7,6 +7,7 @@ usage: python verify.py hparams/verify.yaml [--key=value …]
 from pathlib import Path
 
 from command import load_experiment, run
+from dataio import choose_batch_seconds
 from evaluation import (
     locate_utterances,
     make_loader,
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> None:
         utterances,
         f"files of {trial_list}",
         model.hparams.sample_rate,
-        hparams["batch_seconds"],
+        choose_batch_seconds(hparams["batch_seconds"], model.device),
         hparams["num_workers"],
     )
     progress = tqdm(loader, desc="Embeddings", unit="batch", disable=None)
