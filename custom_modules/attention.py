@@ -112,10 +112,11 @@ class RelativePositionAttention(nn.Module):
         distances = split(self.position(positions))  # (heads, 2 T - 1, size)
         scores = (query + self.position_bias) @ distances.transpose(-1, -2)
         scale = 1.0 / math.sqrt(query.shape[-1])
-        # Row i wants the columns T - 1 - i … 2 T - 2 - i: with one more
-        # column, a row shorter by one steps back one column a row.
-        bias = F.pad(scores, (1, 0)).flatten(-2)[..., time:]
-        bias = bias.unflatten(-1, (time, 2 * time - 1))[..., :time] * scale
+        # Row i wants the columns T - 1 - i … 2 T - 2 - i: from the place of
+        # its first on, rows shorter by one step back one column a row.
+        width = max(1, 2 * time - 2)
+        bias = scores.flatten(-2)[..., time - 1 : time - 1 + time * width]
+        bias = bias.unflatten(-1, (time, width))[..., :time] * scale
         if mask is not None:
             bias = bias.masked_fill(~mask[:, None, None, :], -math.inf)
         y = F.scaled_dot_product_attention(

@@ -221,8 +221,10 @@ class AugmentationSource:
         if available <= num_samples:
             noise = self.bank.read(path)
             start = -int(generator.integers(len(noise))) % len(noise)
-            repeats = num_samples // len(noise) + 1
-            return torch.cat([noise[start:], *[noise] * repeats])[:num_samples]
+            missing = max(0, num_samples - (len(noise) - start))
+            repeats, rest = divmod(missing, len(noise))
+            parts = [noise[start:], *[noise] * repeats, noise[:rest]]
+            return torch.cat(parts)[:num_samples]
         start = int(generator.integers(available - num_samples))
         return read_audio(path, self.sample_rate, start, num_samples)
 
@@ -362,7 +364,7 @@ def reverberate(wavs: Tensor, rirs: Tensor) -> Tensor:
     size = fft_size(wavs.shape[1] + rirs.shape[1] - 1)
     spectra = torch.fft.rfft(wavs, size).mul_(torch.fft.rfft(rirs, size))
     reverberant = torch.fft.irfft(spectra, size)[:, : wavs.shape[1]]
-    return reverberant * _gains(wavs, reverberant).unsqueeze(1)
+    return reverberant.mul_(_gains(wavs, reverberant).unsqueeze(1))
 
 
 def _gains(wavs: Tensor, others: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from custom_modules.samplers import Item
 
 LENGTH_STEP = 0.1  # s
 GPU_BATCH_SECONDS = 160.0
-CPU_BATCH_SECONDS = 10.0  # for each of torch's threads
+CPU_BATCH_SECONDS = 15.0
 # What a training step needs on its device; the others steer it.
 DEVICE_KEYS = ["sig", "spk_id_encoded", "material", "snr"]
 
@@ -269,8 +269,7 @@ def choose_batch_seconds(given: float | None, device: str) -> float:
     (160.0, 40.0)
     """
     if given is None:
-        on_cpu = CPU_BATCH_SECONDS * torch.get_num_threads()
-        return on_cpu if device == "cpu" else GPU_BATCH_SECONDS
+        return CPU_BATCH_SECONDS if device == "cpu" else GPU_BATCH_SECONDS
     if not given > 0:
         raise ValueError(
             f"the speech of a batch ({given} s) must be positive, or null to "
