@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RECIPE := recipes/VoxCeleb1
 
-.PHONY: help demo test test-long check
+.PHONY: help demo test test-long check benchmarks
 
 help:  ## this menu
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ check: .venv/ready  ## format, lint, spelling
 	$(BIN)/ruff check .
 	$(BIN)/yamllint --strict .
 	$(BIN)/codespell
+
+benchmarks: .venv/ready  ## every stage timed beside today's code (20 minutes)
+	$(BIN)/python -m benchmarks
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), \

@@ -2,6 +2,8 @@
 
 import os
 import struct
+import threading
+import time
 
 import audio_files
 import numpy as np
@@ -202,6 +204,32 @@ def test_many_files_keep_their_order(tmp_path, noise, num_workers):
 
 def test_no_files_are_no_problem():
     assert inspect_many([], RATE) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "num_workers", "expected"),
+    [(0.0, None, 1), (2e-3, None, 17), (2e-3, 1, 1), (0.0, 3, 3)],
+    ids=["fast", "slow", "one", "three"],
+)
+def test_threads_are_for_disks_that_let_files_wait(
+    monkeypatch, seconds, num_workers, expected
+):
+    """The caller first, then a pool of 16 where four chunks took long."""
+    threads = set()
+
+    def inspect(path, sample_rate):
+        threads.add(threading.get_ident())
+        time.sleep(seconds)
+        return AudioInfo(int(path), sample_rate, 1)
+
+    monkeypatch.setattr(audio_files, "inspect_audio", inspect)
+    monkeypatch.setattr(audio_files, "CHUNK_SIZE", 2)
+    paths = [str(i) for i in range(301)]
+    infos, problems = inspect_many(paths, RATE, num_workers)
+    assert [info.num_samples for info in infos] == list(range(301))
+    assert problems == []
+    assert len(threads) <= expected
+    assert (len(threads) > 1) == (expected > 1)
 
 
 def test_num_workers_must_be_positive():

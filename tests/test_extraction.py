@@ -1,13 +1,16 @@
 """From embeddings to scores, at VoxCeleb1-O's size."""
 
+import threading
 import time
 
 import numpy as np
 import pytest
 import torch
-from extraction import embed_batch, score_trials
+from extraction import embed_batch, embed_utterances, score_trials
 from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.lobes.features import Fbank
 
+from custom_modules.baseline import Unnormalised
 from custom_modules.metrics import equal_error_rate, min_dcf
 from custom_modules.scoring import Trials
 
@@ -35,16 +38,44 @@ def test_voxceleb1_o_is_scored_and_measured_in_a_second():
     assert scores[17] == pytest.approx(expected, abs=1e-6)
 
 
+def test_batches_are_embedded_in_threads_and_read_as_they_are_needed():
+    """Each with one thread of torch; never all waveforms at once."""
+    done, ahead, threads = [], [], set()
+
+    class Mean(torch.nn.Module):
+        def forward(self, feats, lengths):
+            threads.add((threading.get_ident(), torch.get_num_threads()))
+            assert not torch.is_grad_enabled()
+            time.sleep(0.002)
+            done.append(1)
+            return feats.mean(dim=1, keepdim=True)
+
+    modules = {
+        "compute_features": Fbank(n_mels=8),
+        "mean_var_norm": Unnormalised(),
+        "embedding_model": Mean(),
+    }
+
+    def batches():
+        for i in range(40):
+            ahead.append(i - len(done))
+            yield PaddedBatch([{"id": f"{i}", "sig": torch.rand(4000 + i)}])
+
+    before = torch.get_num_threads()
+    embeddings = embed_utterances(batches(), modules, "cpu")
+    assert list(embeddings) == [f"{i}" for i in range(40)]
+    assert max(ahead) <= 3 * before + 1
+    assert threading.get_ident() not in {thread for thread, _ in threads}
+    assert {number for _, number in threads} == {1}
+    assert torch.get_num_threads() == before
+
+
 def test_an_embedding_that_is_not_finite_is_named():
     class Spoil(torch.nn.Module):
         def forward(self, feats, lengths):
             embeddings = feats.mean(dim=1, keepdim=True)
             embeddings[1] = torch.nan
             return embeddings
-
-    from speechbrain.lobes.features import Fbank
-
-    from custom_modules.baseline import Unnormalised
 
     modules = {
         "compute_features": Fbank(n_mels=8),

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -297,6 +298,38 @@ def test_stereo_and_44100_hz_are_mended(copied, tmp_path):
     samples, rate = soundfile.read(wavs[0])
     soundfile.write(wavs[0], samples, 44100)
     train(copied, tmp_path / "out", "--num_epochs=1")
+
+
+@pytest.mark.long
+def test_a_compiled_training_has_the_losses_of_another(corpus, tmp_path):
+    """Without dropout, whose mask the compiled model draws in another way."""
+    losses = []
+    for name, options in (("eager", []), ("compiled", ["--compile"])):
+        train(corpus, tmp_path / name, "--dropout=0.0", *options)
+        log = (tmp_path / name / "train_log.txt").read_text()
+        losses.append([float(x) for x in re.findall(r"loss: (\S+),", log)])
+        assert (
+            "failed to compile" not in (tmp_path / name / "log.txt").read_text()
+        )
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)  # the log rounds
+
+
+def test_a_model_is_not_compiled_for_every_length(corpus, tmp_path):
+    message = r"--compile with crops of \[0\.4, 0\.6\] s .* give one"
+    with pytest.raises(ValueError, match=message):
+        train_mha(corpus, tmp_path, "--compile")
+
+
+@pytest.mark.parametrize(("share", "warns"), [(0.09, False), (0.12, True)])
+def test_waiting_for_data_is_warned_of(share, warns, caplog):
+    brain = SimpleNamespace(
+        train_stats={"share_waiting_for_data": share},
+        hparams=SimpleNamespace(num_workers=4),
+    )
+    SpeakerBrain._warn_of_waiting(brain)
+    expected = r"12% of the epoch .*--num_workers more than 4.*pack\.py"
+    assert bool(re.search(expected, caplog.text)) == warns
+    assert bool(caplog.text) == warns
 
 
 def test_bf16_trains_with_finite_losses(corpus, tmp_path):

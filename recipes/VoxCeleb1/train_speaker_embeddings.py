@@ -109,6 +109,7 @@ def main(argv: list[str]) -> None:
     """Prepare, train, export: in this order."""
     hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
     model, commit = resolve_model(hparams_file, overrides), git_commit()
+    check_compilation(run_opts, hparams["sentence_len"])
     device = run_opts.device or infer_device()
     if device == "cpu":
         keep_freed_memory()
@@ -131,7 +132,6 @@ def main(argv: list[str]) -> None:
             find_noises(noise_folder, sample_rate) if noise_folder else [],
             find_rirs(rir_folder, sample_rate) if rir_folder else [],
         )
-    check_compilation(run_opts, hparams["sentence_len"])
     train_set = TrainingDataset(
         Manifest(manifests.train_csv, hparams["data_folder"]),
         hparams["sentence_len"],
