@@ -1,5 +1,6 @@
 """Read audio files, whole or in part, at one sample rate and channel."""
 
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from custom_modules.packed import PackedFile, open_packed
 
+BANK_BYTES = 2**26
+
 
 def open_audio(path: str | Path) -> soundfile.SoundFile | PackedFile:
     """Open an audio file, or one within a packed folder.
@@ -18,7 +21,7 @@ def open_audio(path: str | Path) -> soundfile.SoundFile | PackedFile:
     ---------
     path : str | Path
         Any file that libsndfile reads (WAV, FLAC, …); with a folder that ends
-        in ".packed" in it, a file that `custom_modules.packed` wrote there.
+        in ".packed" in it, a file that `custom_modules.packing` wrote there.
 
     Returns
     -------
@@ -111,3 +114,48 @@ def read_audio(
         wav = torchaudio.functional.resample(wav, rate, sample_rate)
         wav = wav[:num_samples]
     return wav
+
+
+class AudioBank:
+    """Whole files, decoded once and kept while there is room for them.
+
+    Rooms and short noises are few, or drawn again and again.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Hz.
+    max_bytes : int
+        Of the samples that are kept; the ones unused for longest go first.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "room.wav"
+    >>> soundfile.write(path, [0.0, 0.5, 0.25], 16000)
+    >>> bank = AudioBank(sample_rate=16000)
+    >>> bank.read(path)
+    tensor([0.0000, 0.5000, 0.2500])
+    >>> path.unlink()
+    >>> bank.read(path)
+    tensor([0.0000, 0.5000, 0.2500])
+    """
+
+    def __init__(self, sample_rate: int, max_bytes: int = BANK_BYTES):
+        self.sample_rate = sample_rate
+        self.max_bytes = max_bytes
+        self.num_bytes = 0
+        self.wavs: OrderedDict[tuple[Path, int | None], Tensor] = OrderedDict()
+
+    def read(self, path: Path, channel: int | None = None) -> Tensor:
+        """A channel, or the mean of all, (samples,); not to be changed."""
+        key = path, channel
+        if key in self.wavs:
+            self.wavs.move_to_end(key)
+            return self.wavs[key]
+        wav = read_audio(path, self.sample_rate, channel=channel).contiguous()
+        self.wavs[key] = wav
+        self.num_bytes += wav.nbytes
+        while self.num_bytes > self.max_bytes:
+            _, oldest = self.wavs.popitem(last=False)
+            self.num_bytes -= oldest.nbytes
+        return wav

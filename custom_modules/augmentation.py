@@ -9,8 +9,6 @@ batch, on its device, as the single entry of SpeechBrain's `Augmenter`.
 """
 
 import hashlib
-import math
-from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from custom_modules.audio import open_audio, read_audio
-
-BANK_BYTES = 2**26
+from custom_modules.audio import AudioBank, open_audio, read_audio
+from custom_modules.mixing import add_noise, reverberate
 
 
 def utterance_generator(
@@ -74,52 +71,6 @@ class Draw(NamedTuple):
     snr: float
     is_noise: bool
     length: int
-
-
-class AudioBank:
-    """Whole files, decoded once and kept while there is room for them.
-
-    Rooms and short noises are few, or drawn again and again.
-
-    Arguments
-    ---------
-    sample_rate : int
-        Hz.
-    max_bytes : int
-        Of the samples that are kept; the ones unused for longest go first.
-
-    Example
-    -------
-    >>> import soundfile
-    >>> path = getfixture("tmp_path") / "room.wav"
-    >>> soundfile.write(path, [0.0, 0.5, 0.25], 16000)
-    >>> bank = AudioBank(sample_rate=16000)
-    >>> bank.read(path)
-    tensor([0.0000, 0.5000, 0.2500])
-    >>> path.unlink()
-    >>> bank.read(path)
-    tensor([0.0000, 0.5000, 0.2500])
-    """
-
-    def __init__(self, sample_rate: int, max_bytes: int = BANK_BYTES):
-        self.sample_rate = sample_rate
-        self.max_bytes = max_bytes
-        self.num_bytes = 0
-        self.wavs: OrderedDict[tuple[Path, int | None], Tensor] = OrderedDict()
-
-    def read(self, path: Path, channel: int | None = None) -> Tensor:
-        """A channel, or the mean of all, (samples,); not to be changed."""
-        key = path, channel
-        if key in self.wavs:
-            self.wavs.move_to_end(key)
-            return self.wavs[key]
-        wav = read_audio(path, self.sample_rate, channel=channel).contiguous()
-        self.wavs[key] = wav
-        self.num_bytes += wav.nbytes
-        while self.num_bytes > self.max_bytes:
-            _, oldest = self.wavs.popitem(last=False)
-            self.num_bytes -= oldest.nbytes
-        return wav
 
 
 class AugmentationSource:
@@ -296,79 +247,3 @@ class NoiseOrReverb(nn.Module):
             rows = reverberant.squeeze(1).to(wavs.device, non_blocking=True)
             augmented[rows] = reverberate(wavs[rows], material[rows, :longest])
         return augmented
-
-
-def add_noise(wavs: Tensor, noises: Tensor, snrs: Tensor) -> Tensor:
-    """Mix noise in at a signal-to-noise ratio.
-
-    Arguments
-    ---------
-    wavs, noises : Tensor
-        (batch, samples).
-    snrs : Tensor
-        (batch,) in dB: 10 · log10 of the ratio of the mean squares.
-
-    Returns
-    -------
-    noisy : Tensor
-        (batch, samples).
-
-    Example
-    -------
-    >>> add_noise(torch.ones(1, 2), 5 * torch.ones(1, 2), torch.tensor([20.0]))
-    tensor([[1.1000, 1.1000]])
-    """
-    gains = _gains(wavs, noises) * 10.0 ** (-snrs / 20.0)
-    return torch.addcmul(wavs, gains.unsqueeze(1), noises)
-
-
-def fft_size(num_samples: int) -> int:
-    """The smallest good size of an FFT: 2ⁿ, 3 · 2ⁿ or 5 · 2ⁿ.
-
-    A GPU plans each size anew, so they are few.
-
-    Example
-    -------
-    >>> fft_size(48000 + 8000 - 1), fft_size(48000 + 32000 - 1)
-    (65536, 81920)
-    """
-    power = 1 << (num_samples - 1).bit_length()
-    return min(
-        size
-        for size in (power * 5 // 8, power * 3 // 4, power)
-        if size >= num_samples
-    )
-
-
-def reverberate(wavs: Tensor, rirs: Tensor) -> Tensor:
-    """Convolve each waveform with its own room, keeping length and power.
-
-    Arguments
-    ---------
-    wavs : Tensor
-        (batch, samples).
-    rirs : Tensor
-        (batch, taps), from the direct path on; the fewer, the faster.
-
-    Returns
-    -------
-    reverberant : Tensor
-        (batch, samples).
-
-    Example
-    -------
-    >>> rirs = torch.tensor([[0.0, 1.0]])  # one sample's delay
-    >>> reverberate(torch.tensor([[3.0, 4.0, 0.0]]), rirs).round(decimals=3)
-    tensor([[0., 3., 4.]])
-    """
-    size = fft_size(wavs.shape[1] + rirs.shape[1] - 1)
-    spectra = torch.fft.rfft(wavs, size).mul_(torch.fft.rfft(rirs, size))
-    reverberant = torch.fft.irfft(spectra, size)[:, : wavs.shape[1]]
-    return reverberant.mul_(_gains(wavs, reverberant).unsqueeze(1))
-
-
-def _gains(wavs: Tensor, others: Tensor) -> Tensor:
-    """Factors (batch,) that give `others` the power of `wavs`, finite."""
-    smallest = math.sqrt(torch.finfo(wavs.dtype).tiny)
-    powers = torch.linalg.vector_norm(others, dim=1).clamp(min=smallest)
-    return torch.linalg.vector_norm(wavs, dim=1) / powers

@@ -43,6 +43,26 @@ def write_wav(tmp_path):
     return write
 
 
+@pytest.fixture
+def audio_files_of_every_kind(tmp_path):
+    """Files of every kind that is stored in another way."""
+    rng = np.random.default_rng(0)
+    kinds = [
+        ("wav/id1/a/1.wav", 16000, 1, "PCM_16"),
+        ("wav/id1/a/2.flac", 16000, 1, "PCM_16"),
+        ("wav/id1/b/1.wav", 16000, 2, "PCM_16"),
+        ("wav/id2/a/1.wav", 44100, 1, "PCM_24"),
+        ("noise/é.wav", 16000, 3, "FLOAT"),
+    ]
+    files = {}
+    for name, rate, channels, subtype in kinds:
+        files[name] = tmp_path / "plain" / name
+        files[name].parent.mkdir(parents=True, exist_ok=True)
+        samples = rng.uniform(-1, 1, (5001, channels))
+        soundfile.write(files[name], samples, rate, subtype=subtype)
+    return files
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus") / "VoxCeleb1"

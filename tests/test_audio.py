@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from custom_modules.audio import read_audio
+from custom_modules.audio import AudioBank, read_audio
 
 RATE = 16000
 # A resampled sine, away from the edges of the segment: its filter is short.
@@ -133,3 +133,16 @@ def test_samples_that_are_not_finite_are_an_error(tmp_path, value):
     with pytest.raises(ValueError, match=r"a\.wav: has NaN or infinite"):
         read_audio(path, RATE)
     assert not read_audio(path, RATE, 0, 500).any()
+
+
+def test_the_bank_keeps_the_latest_and_no_more(write_wav, monkeypatch):
+    """Three noises of 4000 bytes: two fit."""
+    noises = [write_wav(f"{i}.wav", 1000 / RATE, seed=i)[0] for i in range(3)]
+    bank = AudioBank(RATE, max_bytes=9000)
+    whole = [bank.read(path).clone() for path in noises]
+    assert bank.num_bytes == 8000
+    monkeypatch.setattr("custom_modules.audio.read_audio", None)
+    for path, wav in zip(noises[1:], whole[1:], strict=True):
+        assert torch.equal(bank.read(path), wav)
+    with pytest.raises(TypeError):
+        bank.read(noises[0])  # read anew

@@ -25,11 +25,11 @@ from benchmarks.__main__ import STAGES
 from benchmarks.measurement import (
     Row,
     Target,
-    make_table,
     ratio,
     time_alternately,
 )
 from benchmarks.plain_model import make_plain_modules, make_plain_objective
+from benchmarks.table import make_table
 from custom_modules.losses import Predictions
 
 ROOT = Path(__file__).parents[1]

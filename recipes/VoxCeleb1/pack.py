@@ -15,7 +15,7 @@ from audio_files import find_audio, inspect_many
 from command import Parser, run
 from tqdm import tqdm
 
-from custom_modules.packed import pack
+from custom_modules.packing import pack
 
 # Trial lists and tables of speakers.
 DOCUMENTS = ("*.txt", "*.csv", "meta/*.txt", "meta/*.csv")
