@@ -8,6 +8,8 @@ statistics of each utterance's ``top_k`` nearest cohort members. Definitions
 as in Matějka et al., https://doi.org/10.21437/Interspeech.2017-803.
 """
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -78,17 +80,27 @@ def cohort_statistics(
     embeddings, cohort = (
         unit_embeddings(part).float() for part in (embeddings, cohort)
     )
-    cosines = torch.empty(CHUNK, len(cohort))
     means, deviations = np.empty((2, len(embeddings)))
-    for start in range(0, len(embeddings), CHUNK):
+    own = threading.local()  # a buffer for each core
+
+    def summarise(start: int) -> None:
+        if not hasattr(own, "cosines"):
+            own.cosines = torch.empty(CHUNK, len(cohort))
         chunk = embeddings[start : start + CHUNK]
-        torch.mm(chunk, cohort.T, out=cosines[: len(chunk)])
-        highest = cosines[: len(chunk)].numpy()
+        cosines = own.cosines[: len(chunk)]
+        highest = torch.mm(chunk, cohort.T, out=cosines).numpy()
         # Half the time of topk: within the highest there is no order.
         highest.partition(len(cohort) - size, axis=1)
         highest = highest[:, len(cohort) - size :].astype(np.float64)
         means[start : start + CHUNK] = highest.mean(axis=1)
         deviations[start : start + CHUNK] = highest.std(axis=1, ddof=1)
+
+    with ThreadPoolExecutor(
+        torch.get_num_threads(),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    ) as pool:  # NumPy partitions on one core
+        list(pool.map(summarise, range(0, len(embeddings), CHUNK)))
     same = np.flatnonzero(deviations < ROUNDING)
     if same.size:
         raise ValueError(
