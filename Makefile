@@ -24,7 +24,7 @@ check: .venv/ready  ## format, lint, spelling
 	$(BIN)/yamllint --strict .
 	$(BIN)/codespell
 
-benchmarks: .venv/ready  ## every stage timed beside today's code (20 minutes)
+benchmarks: .venv/ready  ## every stage timed beside today's code (15 minutes)
 	$(BIN)/python -m benchmarks
 
 .venv/ready: requirements.txt pyproject.toml

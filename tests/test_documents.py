@@ -13,6 +13,7 @@ from pathlib import Path
 
 import ivector_plda
 import numpy as np
+import pack
 import plot
 import pytest
 import reproduce
@@ -34,6 +35,7 @@ MAINS = {
     "verify.py": verify.main,
     "ivector_plda.py": ivector_plda.main,
     "reproduce.py": reproduce.main,
+    "pack.py": pack.main,
     "plot.py": plot.main,
     "synthetic_corpus.py": synthetic_corpus.main,
 }
@@ -79,6 +81,8 @@ def narrowed(script, arguments):
         narrow += ["--utterances_per_session=2", "--num_sessions=2"]
     elif script == "plot.py":
         narrow = FEW if arguments[0] == "blocks" else []
+    elif script == "pack.py":
+        narrow = []
     else:
         narrow = FEW
     return merged(*arguments, *narrow)
@@ -153,7 +157,7 @@ def test_the_menu_names_every_verb():
     shown = subprocess.run(
         ["make"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for verb in ("demo", "test", "test-long", "check"):
+    for verb in ("demo", "test", "test-long", "check", "benchmarks"):
         assert re.search(rf"^{verb} ", shown, re.M), verb
     for command in re.findall(r"^    make (\S+)", READMES[0].read_text(), re.M):
         assert command in shown
@@ -204,7 +208,7 @@ def test_the_results_in_the_readme_are_those_of_the_files(path):
     assert not re.search(r'"/', path.read_text())  # no path of a machine
 
 
-TABLES = sorted((ROOT / "results").rglob("table.md"))
+TABLES = sorted((ROOT / "results" / "tables").rglob("table.md"))
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.parent.name)
