@@ -11,9 +11,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from custom_modules.distributed import (
+    SynchronizedBatchNorm,
+    synchronize_batch_norms,
+)
+
 
 class EmbeddingHead(nn.Module):
     """Layer norm, pooling over time, batch norm and projection.
+
+    Batch norms, the pooling's too, are over the global batch.
 
     Arguments
     ---------
@@ -40,8 +47,8 @@ class EmbeddingHead(nn.Module):
     ):
         super().__init__()
         self.norm = nn.LayerNorm(input_size)
-        self.pooling = pooling(input_size)
-        self.batch_norm = nn.BatchNorm1d(self.pooling.output_size)
+        self.pooling = synchronize_batch_norms(pooling(input_size))
+        self.batch_norm = SynchronizedBatchNorm(self.pooling.output_size)
         self.projection = nn.Linear(self.pooling.output_size, emb_dim)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -90,14 +97,14 @@ class DenseHead(nn.Module):
         super().__init__()
         if num_layers < 1:
             raise ValueError(f"num_layers ({num_layers}) must be at least 1")
-        self.pooling = pooling(input_size)
+        self.pooling = synchronize_batch_norms(pooling(input_size))
         sizes = [self.pooling.output_size] + [emb_dim] * (num_layers - 1)
         hidden = [
             layer
             for size in sizes[:-1]
             for layer in (
                 nn.Linear(size, emb_dim),
-                nn.BatchNorm1d(emb_dim),
+                SynchronizedBatchNorm(emb_dim),
                 nn.ReLU(),
                 nn.Dropout(dropout),
             )

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from custom_modules.distributed import gather_with_grad
+
 ContrastiveLoss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -132,7 +134,7 @@ class SoftmaxLoss:
 
 
 class EmbeddingLoss:
-    """A contrastive loss on the final embedding.
+    """A contrastive loss on the final embedding, over the global batch.
 
     Arguments
     ---------
@@ -151,11 +153,14 @@ class EmbeddingLoss:
 
     def __call__(self, predictions: Predictions, labels: Tensor) -> Tensor:
         """embeddings (batch, emb_dim), labels (batch,) → scalar."""
-        return self.contrastive(predictions.embeddings, labels)
+        embeddings, labels = gather_with_grad(predictions.embeddings, labels)
+        return self.contrastive(embeddings, labels)
 
 
 class MFConLoss:
     """Multi-scale feature contrastive loss: the blocks' mean.
+
+    Over the global batch, whose embeddings are gathered once for all blocks.
 
     Dixit et al., https://arxiv.org/abs/2410.05037, section 3: a contrastive
     loss on the embedding of every block.
@@ -206,9 +211,12 @@ class MFConLoss:
                 f"block_weights has {len(weights)} entries for {len(blocks)} "
                 "blocks with a head: they must be as many"
             )
+        stacked, labels = gather_with_grad(torch.stack(blocks, dim=1), labels)
         total = sum(
             weight * self.contrastive(embeddings, labels)
-            for weight, embeddings in zip(weights, blocks, strict=True)
+            for weight, embeddings in zip(
+                weights, stacked.unbind(1), strict=True
+            )
         )
         return total / sum(weights)
 

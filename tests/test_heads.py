@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from modules_for_tests import randomise
 
 from custom_modules.conformer import MFAConformer
+from custom_modules.distributed import SynchronizedBatchNorm
 from custom_modules.heads import (
     BlockHeads,
     DenseHead,
@@ -79,7 +80,7 @@ def test_dense_head_ends_in_a_plain_linear_layer(num_layers):
     module = DenseHead(8, 5, TemporalAveragePooling, num_layers, dropout=0.5)
     module = randomise(module).double()
     linear = [m for m in module.layers if isinstance(m, torch.nn.Linear)]
-    norms = [m for m in module.layers if isinstance(m, torch.nn.BatchNorm1d)]
+    norms = [m for m in module.layers if isinstance(m, SynchronizedBatchNorm)]
     assert len(linear) == num_layers
     assert len(norms) == num_layers - 1
     x, lengths = frames(8)
