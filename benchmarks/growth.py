@@ -46,7 +46,7 @@ def load(folder: Path) -> object:
     """Manifest, labels and the first batch's items."""
     manifest = Manifest(folder / SAVED / "train.csv", folder)
     dataset = TrainingDataset(manifest, 3.0, RATE, SEED, None)
-    sampler = ShuffledBatchSampler(len(dataset), 100, SEED)
+    sampler = ShuffledBatchSampler(dataset.utterance_labels, 100, SEED)
     return dataset, next(iter(sampler))
 
 

@@ -116,7 +116,9 @@ def loader_epochs(
 ) -> list[float]:
     """Seconds of an epoch, after a first one that starts the workers."""
     torch.set_num_threads(1)
-    sampler = ShuffledBatchSampler(len(dataset), args.batch_size, SEED)
+    sampler = ShuffledBatchSampler(
+        dataset.utterance_labels, args.batch_size, SEED
+    )
     loader = make_train_loader(dataset, sampler, num_workers)
 
     def epoch() -> None:

@@ -56,7 +56,7 @@ def dataset(manifest, seed=1, with_noise=True, sentence_len=1.0):
 def collect(manifest, epoch, num_workers, seed=1, sentence_len=1.0):
     """Everything that is random in an epoch, by utterance."""
     data = dataset(manifest, seed, sentence_len=sentence_len)
-    sampler = ShuffledBatchSampler(len(data), 3, seed)
+    sampler = ShuffledBatchSampler(data.utterance_labels, 3, seed)
     sampler.set_epoch(epoch)
     items = {}
     for batch in make_train_loader(data, sampler, num_workers):
@@ -84,7 +84,7 @@ def test_the_number_of_workers_changes_nothing(manifest):
 
 def test_crops_of_a_batch_have_one_length_and_batches_differ(manifest):
     data = dataset(manifest, sentence_len=[0.4, 1.2])
-    sampler = ShuffledBatchSampler(len(data), 3, 1)
+    sampler = ShuffledBatchSampler(data.utterance_labels, 3, 1)
     lengths = []
     for _ in range(2):
         for batch in make_train_loader(data, sampler, 0):
@@ -130,7 +130,7 @@ def test_another_epoch_or_seed_draws_anew(manifest):
 
 def test_making_an_iterator_leaves_the_global_random_state_alone(manifest):
     data = dataset(manifest)
-    loader = make_train_loader(data, ShuffledBatchSampler(12, 3, 1), 0)
+    loader = make_train_loader(data, ShuffledBatchSampler([0] * 12, 3, 1), 0)
     state = torch.get_rng_state()
     next(iter(loader))
     assert torch.equal(torch.get_rng_state(), state)
@@ -178,7 +178,9 @@ def test_the_dataset_can_be_sent_to_a_worker_that_is_not_forked(manifest):
 def test_what_steers_a_step_stays_on_the_cpu(manifest):
     """A GPU would have to be waited for."""
     data = dataset(manifest)
-    loader = make_train_loader(data, ShuffledBatchSampler(len(data), 3, 1), 0)
+    loader = make_train_loader(
+        data, ShuffledBatchSampler(data.utterance_labels, 3, 1), 0
+    )
     batch = next(iter(loader)).to("meta")
     for key in ("sig", "material", "snr", "spk_id_encoded"):
         assert batch[key].data.is_meta, key

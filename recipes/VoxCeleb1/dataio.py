@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from manifest import Manifest
+from processes import own_share
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from torch import Tensor
@@ -154,8 +155,10 @@ class TrainingDataset(Dataset):
         self.sample_rate = sample_rate
         self.seed = seed
         self.augmentation = augmentation
-        speakers = sorted({row.spk_id for row in manifest})
+        owners = [row.spk_id for row in manifest]
+        speakers = sorted(set(owners))
         self.labels = {speaker: label for label, speaker in enumerate(speakers)}
+        self.utterance_labels = [self.labels[speaker] for speaker in owners]
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -288,7 +291,8 @@ def make_evaluation_loader(
     """Whole utterances, each once, the longest batch first.
 
     Sorting by length keeps padding small; the longest first, an utterance too
-    long for the memory is found at once.
+    long for the memory is found at once. Of several processes, each gets its
+    share of the batches: an embedding does not depend on how many there are.
 
     Arguments
     ---------
@@ -319,7 +323,7 @@ def make_evaluation_loader(
         order = order[batch_size:]
     return DataLoader(
         UtteranceDataset(utterances, sample_rate),
-        batch_sampler=batches,
+        batch_sampler=own_share(batches),
         num_workers=num_workers,
         collate_fn=PaddedBatch,
         generator=torch.Generator(),
