@@ -2,9 +2,11 @@
 
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from speechbrain.utils.checkpoints import (
     Checkpoint,
     Checkpointer,
@@ -12,8 +14,14 @@ from speechbrain.utils.checkpoints import (
     mark_as_saver,
     register_checkpoint_hooks,
 )
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from torch import nn
+
+from custom_modules.distributed import (
+    is_distributed,
+    num_processes,
+    process_rank,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -58,20 +66,26 @@ class AtomicCheckpointer(Checkpointer):
         if if_main_process():
             for leftover in self.checkpoints_dir.glob(PARTIAL + "*"):
                 shutil.rmtree(leftover)
-        partial = super().save_checkpoint(
+        unnamed = super().save_checkpoint(
             meta or {}, end_of_epoch, name, verbosity=logging.DEBUG
         )
-        if partial is None:  # not the main process
-            return None
-        path = partial.path.with_name(partial.path.name.removeprefix(PARTIAL))
+        checkpoint = None
+        if unnamed is not None:  # the main process
+            checkpoint = self._give_name(unnamed)
+            logger.log(verbosity, f"Saved a checkpoint in {checkpoint.path}")
+        ddp_barrier()  # what lies there is the same to all processes
+        return checkpoint
+
+    @staticmethod
+    def _give_name(unnamed: Checkpoint) -> Checkpoint:
+        path = unnamed.path.with_name(unnamed.path.name.removeprefix(PARTIAL))
         if path.exists():  # SpeechBrain overwrites a name given twice
             shutil.rmtree(path)
-        partial.path.rename(path)
-        logger.log(verbosity, f"Saved a checkpoint in {path}")
+        unnamed.path.rename(path)
         paramfiles = {
-            key: path / file.name for key, file in partial.paramfiles.items()
+            key: path / file.name for key, file in unnamed.paramfiles.items()
         }
-        return Checkpoint(path, partial.meta, paramfiles)
+        return Checkpoint(path, unnamed.meta, paramfiles)
 
     def check_modules(self) -> None:
         """Compare the last checkpoint's parameters with the modules.
@@ -134,12 +148,12 @@ class AtomicCheckpointer(Checkpointer):
             ) from error
 
 
-@register_checkpoint_hooks
+@partial(register_checkpoint_hooks, save_on_main_only=False)
 class RandomState:
     """torch's random state as a recoverable: what is left to chance here.
 
     Crops and augmentation are functions of seed, epoch and utterance; dropout
-    draws from torch's generators.
+    draws from torch's generators, which each process has its own of.
 
     Example
     -------
@@ -153,21 +167,33 @@ class RandomState:
 
     @mark_as_saver
     def save(self, path: str) -> None:
-        """Write the state of the CPU's and of every GPU's generator."""
-        states = {
-            "cpu": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all(),
-        }
-        torch.save(states, path)
+        """Write every process's state: of the CPU's and its GPU's generator."""
+        state = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_initialized():
+            state["cuda"] = torch.cuda.get_rng_state()
+        states = [state]
+        if is_distributed():
+            states *= num_processes()
+            dist.all_gather_object(states, state)
+        if process_rank() == 0:
+            torch.save({"processes": states}, path)
 
     @mark_as_loader
     def load(self, path: str, end_of_epoch: bool) -> None:
-        """Restore the state; GPUs only where there are as many as saved."""
+        """Restore this process's state, where as many go on as saved."""
         del end_of_epoch  # the same within an epoch and at its end
-        states = torch.load(path, map_location="cpu", weights_only=True)
-        torch.set_rng_state(states["cpu"])
-        if len(states["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(states["cuda"])
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        states = content["processes"]
+        if len(states) != num_processes():
+            logger.warning(
+                f"{len(states)} processes were training, {num_processes()} "
+                "go on: dropout will differ"
+            )
+            return
+        state = states[process_rank()]
+        torch.set_rng_state(state["cpu"])
+        if "cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["cuda"])
 
 
 def load_strictly(module: nn.Module, path: str) -> None:

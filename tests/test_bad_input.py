@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ivector_plda
 import numpy as np
 import pytest
 import soundfile
@@ -189,10 +190,10 @@ def test_a_model_folder_that_does_not_fit_is_named(corpus, trained, tmp_path):
         run_verify(corpus, folder, tmp_path / "out")
 
 
-def test_several_ranks_are_refused(corpus, tmp_path, monkeypatch):
+def test_several_ranks_are_refused_where_there_is_one(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="in one process"):
-        train(corpus, tmp_path)
+        ivector_plda.main(["hparams/ivector.yaml"])
 
 
 def test_an_error_is_one_line_and_exit_status_2(tmp_path):

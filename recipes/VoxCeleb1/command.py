@@ -12,6 +12,7 @@ from typing import NamedTuple
 import speechbrain as sb
 import yaml
 from hyperpyyaml import load_hyperpyyaml
+from processes import MainProcessError
 from speechbrain.utils.run_opts import RunOptions
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,6 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
         Names the file and the key: no such file, a key that is missing or
         misspelt, an override of an unknown key or of a whole section.
     """
-    refuse_several_ranks()
     for word in argv:
         if word.startswith("--") and word.count("=") > 1:
             raise ValueError(
@@ -135,11 +135,11 @@ def _parse(text: str, origin: str) -> dict:
 
 
 def refuse_several_ranks() -> None:
-    """More than one process would train different models side by side."""
+    """For a command that would do the same in each of several processes."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError(
-            "this version trains and verifies in one process: start it with "
-            "python, not with torchrun on several"
+            "this command works in one process: start it with python, not "
+            "with torchrun on several"
         )
 
 
@@ -151,6 +151,8 @@ def run(main: Callable[[list[str]], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(name)s - %(message)s")
     try:
         main(sys.argv[1:])
+    except MainProcessError:  # which the main process has shown
+        sys.exit(USER_ERROR)
     except (ValueError, OSError) as error:
         logger.debug("The error below came from here:", exc_info=True)
         message = str(error)

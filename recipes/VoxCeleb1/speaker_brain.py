@@ -6,10 +6,16 @@ import os
 import speechbrain as sb
 import torch
 from extraction import embed_batch, score_trials
+from processes import gather_from_all
 from speechbrain.dataio.batch import PaddedBatch
 from torch import Tensor
 from training_statistics import TrainingStatistics
 
+from custom_modules.distributed import (
+    mean_over_ranks,
+    num_processes,
+    process_rank,
+)
 from custom_modules.losses import Predictions
 from custom_modules.metrics import equal_error_rate, min_dcf
 from custom_modules.scoring import Trials
@@ -89,7 +95,10 @@ class SpeakerBrain(sb.Brain):
     def fit_batch(self, batch: PaddedBatch) -> Tensor:
         """One step; none, and nothing changed, where the loss is not finite.
 
-        SpeechBrain's own counts such a loss, then steps on it.
+        SpeechBrain's own counts such a loss, then steps on it. Of several
+        processes each goes backward from its own loss, and
+        DistributedDataParallel makes the mean of the gradients; what is
+        logged, and whether to step, follows from the means of all.
         """
         self.statistics.start_step()
         buffers = [buffer.clone() for buffer in self.modules.buffers()]
@@ -97,7 +106,13 @@ class SpeakerBrain(sb.Brain):
         with self.no_sync(not should_step), self.training_ctx:
             predictions = self.compute_forward(batch, sb.Stage.TRAIN)
             loss = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
-        if loss.isfinite():
+        names = list(self.step_values)
+        means = mean_over_ranks(
+            torch.stack([loss, *(self.step_values[name] for name in names)])
+        )
+        mean_loss = means[0]  # not finite where that of one process is not
+        self.step_values = dict(zip(names, means[1:], strict=True))
+        if mean_loss.isfinite():
             with self.no_sync(not should_step):
                 self.scaler.scale(
                     loss / self.grad_accumulation_factor
@@ -111,14 +126,17 @@ class SpeakerBrain(sb.Brain):
                 self.modules.buffers(), buffers, strict=True
             ):
                 buffer.copy_(saved)
+            shares = gather_from_all({process_rank(): batch.id})
+            utt_ids = [utt_id for ids in shares.values() for utt_id in ids]
             logger.warning(
                 f"The loss is not finite, no step is taken. Utterances: "
-                f"{', '.join(batch.id)}"
+                f"{', '.join(utt_ids)}"
             )
-            self.check_loss_isfinite(loss)  # raises when patience is out
-        detached = loss.detach().cpu()
-        self.statistics.end_step(self.step_values, len(predictions[1]))
-        return detached
+            # Raises when patience is out.
+            self.check_loss_isfinite(mean_loss)
+        num_utterances = len(predictions[1]) * num_processes()
+        self.statistics.end_step(self.step_values, num_utterances)
+        return mean_loss.cpu()
 
     @torch.no_grad()
     def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
@@ -153,7 +171,7 @@ class SpeakerBrain(sb.Brain):
                 self._log_and_save(epoch, {})
             return
         trials = self.dev_trials
-        scores = score_trials(trials, self.embeddings)
+        scores = score_trials(trials, gather_from_all(self.embeddings))
         eer, threshold = equal_error_rate(scores, trials.is_target)
         cost, _ = min_dcf(scores, trials.is_target, p_target=0.01)
         self._log_and_save(

@@ -9,7 +9,7 @@ import logging
 import speechbrain as sb
 import torch
 from augmentation_files import find_noises, find_rirs
-from command import load_experiment, run
+from command import Experiment, load_experiment, run
 from cpu_memory import keep_freed_memory
 from dataio import (
     TrainingDataset,
@@ -20,6 +20,7 @@ from dataio import (
 )
 from export import export_model, resolve_model
 from manifest import Manifest
+from processes import process_group, run_on_main, seed_process
 from report import git_commit, machine
 from speaker_brain import SpeakerBrain
 from speechbrain.utils.distributed import infer_device
@@ -27,6 +28,7 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 from voxceleb1_prepare import prepare_voxceleb1
 
+from custom_modules.distributed import num_processes, process_rank
 from custom_modules.losses import Objective
 from custom_modules.scoring import read_trials
 
@@ -106,15 +108,24 @@ def check_compilation(
 
 
 def main(argv: list[str]) -> None:
-    """Prepare, train, export: in this order."""
-    hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
+    """Train, in one process or as many as torchrun started."""
+    experiment = load_experiment(argv, KEYS)
+    check_compilation(experiment.run_opts, experiment.hparams["sentence_len"])
+    with process_group(experiment.run_opts) as run_opts:
+        train(experiment._replace(run_opts=run_opts))
+
+
+def train(experiment: Experiment) -> None:
+    """Prepare, train, export, in each process; only the main one writes."""
+    hparams_file, run_opts, overrides, hparams = experiment
     model, commit = resolve_model(hparams_file, overrides), git_commit()
-    check_compilation(run_opts, hparams["sentence_len"])
     device = run_opts.device or infer_device()
     if device == "cpu":
         keep_freed_memory()
+    seed_process(hparams["seed"])
     checkpointer = hparams["checkpointer"]
-    manifests = prepare_voxceleb1(
+    manifests = run_on_main(
+        prepare_voxceleb1,
         hparams["data_folder"],
         hparams["save_folder"],
         trials=hparams["trials"],
@@ -129,8 +140,12 @@ def main(argv: list[str]) -> None:
     augmentation = None
     if noise_folder or rir_folder:
         augmentation = hparams["augmentation_source"](
-            find_noises(noise_folder, sample_rate) if noise_folder else [],
-            find_rirs(rir_folder, sample_rate) if rir_folder else [],
+            run_on_main(find_noises, noise_folder, sample_rate)
+            if noise_folder
+            else [],
+            run_on_main(find_rirs, rir_folder, sample_rate)
+            if rir_folder
+            else [],
         )
     train_set = TrainingDataset(
         Manifest(manifests.train_csv, hparams["data_folder"]),
@@ -140,7 +155,17 @@ def main(argv: list[str]) -> None:
         augmentation,
     )
     speakers = sorted(train_set.labels)
-    sampler = hparams["sampler"](len(train_set))
+    sampler = hparams["sampler"](
+        train_set.utterance_labels,
+        rank=process_rank(),
+        world_size=num_processes(),
+    )
+    if sampler.batch_size != hparams["batch_size"]:
+        raise ValueError(
+            f"the sampler's batches have {sampler.batch_size} utterances, not "
+            f"batch_size ({hparams['batch_size']}): utterances_per_speaker "
+            "must divide it"
+        )
     train_loader = make_train_loader(train_set, sampler, hparams["num_workers"])
     dev_trials = dev_loader = None
     if manifests.dev_csv is not None:
@@ -162,13 +187,20 @@ def main(argv: list[str]) -> None:
     checkpointer.add_recoverable("dataloader-TRAIN", train_loader)
     checkpointer.check_modules()
 
-    sb.create_experiment_directory(
-        hparams["output_folder"], hparams_file, overrides
+    run_on_main(
+        lambda: sb.create_experiment_directory(
+            hparams["output_folder"], hparams_file, overrides
+        )
     )
     copies = "no" if augmentation is None else str(hparams["batch_size"])
+    shares = ""
+    if num_processes() > 1:
+        share = hparams["batch_size"] // num_processes()
+        shares = f", shared by {num_processes()} processes, {share} each"
     logger.info(
         f"{len(train_set)} utterances of {len(speakers)} speakers; each batch "
         f"holds {hparams['batch_size']} of them and {copies} augmented copies"
+        f"{shares}"
     )
     brain = SpeakerBrain(
         modules, hparams["opt_class"], hparams, run_opts, checkpointer
@@ -180,10 +212,13 @@ def main(argv: list[str]) -> None:
     brain.fit(hparams["epoch_counter"], train_loader, dev_loader)
 
     minutes = round(brain.statistics.minutes, 2)
+    machine_name = machine(brain.device)
+    brain.modules.clear()  # and with them their hold on the process group
     # The best on the development trials; without them, the last.
     key = "eer" if dev_trials is not None else None
     best = checkpointer.recover_if_possible(min_key=key)
-    export_model(
+    run_on_main(
+        export_model,
         model,
         hparams["model"]["embedding_model"],
         best.meta.get("threshold"),
@@ -196,7 +231,7 @@ def main(argv: list[str]) -> None:
             "dev_eer": best.meta.get("eer"),
             "dev_min_dcf": best.meta.get("min_dcf"),
             "minutes": minutes,
-            "machine": machine(brain.device),
+            "machine": machine_name,
             "commit": commit,
         },
         hparams["model_folder"],

@@ -17,10 +17,13 @@ from evaluation import (
     write_report,
 )
 from extraction import embed_utterances, load_model, score_trials
+from processes import gather_from_all, process_group, run_on_main
 from report import make_report
+from speechbrain.utils.run_opts import RunOptions
 from tqdm import tqdm
 from voxceleb1_layout import find_trials, find_utterances
 
+from custom_modules.distributed import process_rank
 from custom_modules.scoring import read_trials
 
 KEYS = [
@@ -40,10 +43,16 @@ KEYS = [
 def main(argv: list[str]) -> None:
     """Trials to utterances to embeddings to scores to report."""
     _, run_opts, _, hparams = load_experiment(argv, KEYS)
+    with process_group(run_opts) as run_opts:
+        verify(hparams, run_opts)
+
+
+def verify(hparams: dict, run_opts: RunOptions) -> None:
+    """Verify, in each process; only the main one writes."""
     output_folder = Path(hparams["output_folder"])
-    found = find_utterances(hparams["data_folder"])
-    trial_list = find_trials(
-        hparams["data_folder"], output_folder, hparams["trials"]
+    found = run_on_main(find_utterances, hparams["data_folder"])
+    trial_list = run_on_main(
+        find_trials, hparams["data_folder"], output_folder, hparams["trials"]
     )
     trials = read_trials(trial_list)
     model, training = load_model(
@@ -59,8 +68,17 @@ def main(argv: list[str]) -> None:
         choose_batch_seconds(hparams["batch_seconds"], model.device),
         hparams["num_workers"],
     )
-    progress = tqdm(loader, desc="Embeddings", unit="batch", disable=None)
-    embeddings = embed_utterances(progress, model.mods, model.device)
+    progress = tqdm(
+        loader,
+        desc="Embeddings",
+        unit="batch",
+        disable=True if process_rank() else None,
+    )
+    embeddings = gather_from_all(
+        embed_utterances(progress, model.mods, model.device)
+    )
+    if process_rank() > 0:
+        return
     scores = score_trials(trials, embeddings)
     report = make_report(
         trials,
