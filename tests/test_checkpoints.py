@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ranks import run_on_ranks
 from speechbrain.utils.checkpoints import (
     Checkpointer,
     mark_as_loader,
@@ -17,6 +18,7 @@ from custom_modules.checkpoints import (
     RandomState,
     load_strictly,
 )
+from custom_modules.distributed import mean_over_ranks, process_rank
 
 
 @register_checkpoint_hooks
@@ -197,3 +199,26 @@ def test_nothing_is_run_that_a_parameter_file_holds(tmp_path):
     assert not harm.exists()
     torch.load(path, weights_only=False)
     assert harm.exists()  # the file would have done it
+
+
+def draw_after_loading(folder):
+    """What each process draws after saving, and again after loading."""
+    torch.manual_seed(100 + process_rank())
+    state = RandomState()
+    state.save(f"{folder}/state")
+    first = torch.rand(3)
+    mean_over_ranks(first)  # all have saved
+    state.load(f"{folder}/state", end_of_epoch=True)
+    return first, torch.rand(3)
+
+
+def test_each_process_goes_on_with_its_own_random_state(tmp_path):
+    drawn = run_on_ranks(draw_after_loading, 2, tmp_path / "r", str(tmp_path))
+    for first, again in drawn:
+        assert torch.equal(first, again)
+    assert not torch.equal(drawn[0][0], drawn[1][0])
+    torch.manual_seed(7)
+    expected = torch.rand(2)
+    torch.manual_seed(7)
+    RandomState().load(tmp_path / "state", end_of_epoch=True)  # one, not two
+    assert torch.equal(torch.rand(2), expected)

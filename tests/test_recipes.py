@@ -220,6 +220,14 @@ def test_the_rows_of_the_papers_tables_train(corpus, tmp_path, overrides):
     assert "supcon" not in log
 
 
+def test_the_balanced_sampler_is_chosen_by_an_override(corpus, tmp_path):
+    arguments = ["--sampler=!ref <balanced_sampler>", "--num_epochs=1"]
+    train(corpus, tmp_path, *arguments)
+    assert "supcon" in (tmp_path / "train_log.txt").read_text()
+    with pytest.raises(ValueError, match="utterances_per_speaker must divide"):
+        train(corpus, tmp_path / "b", *arguments, "--utterances_per_speaker=3")
+
+
 def test_without_development_speakers_the_last_epoch_is_used(corpus, tmp_path):
     train(corpus, tmp_path, "--num_dev_speakers=0", "--mfcon_weight=0")
     training = json.loads((tmp_path / "model" / "training.json").read_text())
