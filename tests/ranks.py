@@ -1,5 +1,7 @@
 """Run a function on several ranks, each a process of its own, over gloo."""
 
+import gc
+
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -14,6 +16,8 @@ def _main(rank, function, num_ranks, folder, arguments):
         world_size=num_ranks,
     )
     torch.save(function(*arguments), f"{folder}/{rank}")
+    gc.collect()  # see `processes.process_group`
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -60,7 +60,9 @@ def process_group(run_opts: RunOptions):
         logging.getLogger().setLevel(logging.ERROR)
     yield run_opts
     if is_distributed():  # not after an error, for which others may wait
-        gc.collect()  # DistributedDataParallel keeps the group alive
+        # DistributedDataParallel, in cycles, keeps the group alive, and its
+        # threads abort the process if they run when Python ends.
+        gc.collect()
         dist.barrier()
         dist.destroy_process_group()
 
