@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from command import run
-from dataio import choose_batch_seconds
+from dataio import batch_by_length, choose_batch_seconds
 from extraction import embed_batch, embed_utterances
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.batch import PaddedBatch
@@ -45,20 +45,6 @@ def draw_utterances(
     }
 
 
-def make_batches(
-    utterances: dict[str, Tensor], batch_seconds: float
-) -> list[list[str]]:
-    """Names by length, the longest first, as `make_evaluation_loader` does."""
-    names = sorted(utterances, key=lambda name: -len(utterances[name]))
-    batches = []
-    while names:
-        longest = len(utterances[names[0]]) / RATE
-        size = max(1, int(batch_seconds / longest))
-        batches.append(names[:size])
-        names = names[size:]
-    return batches
-
-
 def main(argv: list[str]) -> None:
     """Measure the stage as the command line says."""
     parser = stage_parser("extraction", __doc__)
@@ -89,7 +75,8 @@ def main(argv: list[str]) -> None:
         return embeddings
 
     def embed(utterances: dict[str, Tensor]) -> dict[str, Tensor]:
-        batches = make_batches(utterances, batch_seconds)
+        durations = {k: len(wav) / RATE for k, wav in utterances.items()}
+        batches = batch_by_length(durations, batch_seconds)
         loader = (pad(utterances, names) for names in batches)
         return embed_utterances(loader, modules, args.device)
 

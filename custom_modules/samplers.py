@@ -7,7 +7,7 @@ or for a batch (length of the crops) may depend on it, in any worker, without
 shared state.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class Item(NamedTuple):
     index: int
 
 
-class GlobalBatchSampler(Sampler):
+class GlobalBatchSampler(Sampler, ABC):
     """Batches of all ranks, of which each yields its share.
 
     Arguments

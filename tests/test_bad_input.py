@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ivector_plda
 import numpy as np
 import pytest
 import soundfile
 import torch
 import train_speaker_embeddings
+from command import run
 from recipe_commands import BASELINE, HPARAMS, run_verify, snapshot, train
 
 ROOT = Path(__file__).parents[1]
@@ -190,10 +190,20 @@ def test_a_model_folder_that_does_not_fit_is_named(corpus, trained, tmp_path):
         run_verify(corpus, folder, tmp_path / "out")
 
 
-def test_several_ranks_are_refused_where_there_is_one(monkeypatch):
+@pytest.mark.parametrize("is_for_several", [False, True])
+def test_most_commands_refuse_several_processes(
+    is_for_several, monkeypatch, capsys
+):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="in one process"):
-        ivector_plda.main(["hparams/ivector.yaml"])
+    called = []
+    if is_for_several:
+        run(called.append, is_for_several)
+        assert called
+    else:
+        with pytest.raises(SystemExit, match="2"):
+            run(called.append)
+        assert "works in one process" in capsys.readouterr().err
+        assert not called
 
 
 def test_an_error_is_one_line_and_exit_status_2(tmp_path):

@@ -134,8 +134,8 @@ def _parse(text: str, origin: str) -> dict:
         raise ValueError(f"{origin}: not valid YAML: {reason}") from error
 
 
-def refuse_several_ranks() -> None:
-    """For a command that would do the same in each of several processes."""
+def refuse_several_processes() -> None:
+    """For a command that would do the same in each of them."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError(
             "this command works in one process: start it with python, not "
@@ -143,13 +143,24 @@ def refuse_several_ranks() -> None:
         )
 
 
-def run(main: Callable[[list[str]], None]) -> None:
+def run(
+    main: Callable[[list[str]], None], is_for_several: bool = False
+) -> None:
     """Run a command; turn a user's error into one line and exit status 2.
 
     The traceback goes to the log file, if there is one already.
+
+    Arguments
+    ---------
+    main : Callable[[list[str]], None]
+        The command.
+    is_for_several : bool
+        Whether it may run in several processes, which torchrun starts.
     """
     logging.basicConfig(level=logging.INFO, format="%(name)s - %(message)s")
     try:
+        if not is_for_several:
+            refuse_several_processes()
         main(sys.argv[1:])
     except MainProcessError:  # which the main process has shown
         sys.exit(USER_ERROR)

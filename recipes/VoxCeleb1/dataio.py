@@ -281,6 +281,37 @@ def choose_batch_seconds(given: float | None, device: str) -> float:
     return float(given)
 
 
+def batch_by_length(
+    durations: dict[str, float], batch_seconds: float
+) -> list[list[str]]:
+    """Utterances of similar length in batches, the longest first.
+
+    Arguments
+    ---------
+    durations : dict[str, float]
+        Length of each in s.
+    batch_seconds : float
+        Of a batch, padding included; a longer utterance stands alone.
+
+    Returns
+    -------
+    batches : list[list[str]]
+        Each utterance once.
+
+    Example
+    -------
+    >>> batch_by_length({"a": 2.0, "b": 9.0, "c": 3.0}, batch_seconds=6.0)
+    [['b'], ['c', 'a']]
+    """
+    left = sorted(durations, key=lambda utt_id: (-durations[utt_id], utt_id))
+    batches = []
+    while left:
+        batch_size = max(1, int(batch_seconds / durations[left[0]]))
+        batches.append(left[:batch_size])
+        left = left[batch_size:]
+    return batches
+
+
 def make_evaluation_loader(
     utterances: dict[str, str],
     durations: dict[str, float],
@@ -314,13 +345,13 @@ def make_evaluation_loader(
     loader : DataLoader
         Batches with id and sig (batch, samples).
     """
-    ids = list(utterances)
-    order = sorted(range(len(ids)), key=lambda i: (-durations[ids[i]], ids[i]))
-    batches = []
-    while order:
-        batch_size = max(1, int(batch_seconds / durations[ids[order[0]]]))
-        batches.append(order[:batch_size])
-        order = order[batch_size:]
+    places = {utt_id: place for place, utt_id in enumerate(utterances)}
+    batches = [
+        [places[utt_id] for utt_id in batch]
+        for batch in batch_by_length(
+            {utt_id: durations[utt_id] for utt_id in utterances}, batch_seconds
+        )
+    ]
     return DataLoader(
         UtteranceDataset(utterances, sample_rate),
         batch_sampler=own_share(batches),

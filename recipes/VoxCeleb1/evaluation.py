@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from audio_files import inspect_many
 from dataio import make_evaluation_loader
+from processes import run_on_main
 from report import machine, summarise, write_json
 from torch.utils.data import DataLoader
 
@@ -174,7 +175,7 @@ def make_loader(
     ValueError
         Names the first ten files that cannot be used.
     """
-    durations = measure_durations(utterances, sample_rate, files)
+    durations = run_on_main(measure_durations, utterances, sample_rate, files)
     return make_evaluation_loader(
         utterances, durations, batch_seconds, sample_rate, num_workers
     )

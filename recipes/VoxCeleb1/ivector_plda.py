@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from command import load_experiment, refuse_several_ranks, run
+from command import load_experiment, run
 from dataio import choose_batch_seconds, make_evaluation_loader, read_manifest
 from evaluation import (
     locate_utterances,
@@ -213,7 +213,6 @@ def main(argv: list[str]) -> None:
     # SpeechBrain turns it on: log-likelihoods of frames need the digits.
     torch.backends.cuda.matmul.allow_tf32 = False
     start, commit = time.monotonic(), git_commit()
-    refuse_several_ranks()
     hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
     output_folder, seed = Path(hparams["output_folder"]), hparams["seed"]
     device = run_opts.device or infer_device()

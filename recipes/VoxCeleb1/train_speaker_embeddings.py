@@ -249,4 +249,4 @@ def train(experiment: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, is_for_several=True)

@@ -96,4 +96,4 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, is_for_several=True)
