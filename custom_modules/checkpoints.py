@@ -2,8 +2,10 @@
 
 import logging
 import shutil
+import time
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 import torch.distributed as dist
@@ -17,6 +19,7 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from torch import nn
 
+from custom_modules.checksums import find_damage, write_checksums
 from custom_modules.distributed import (
     is_distributed,
     num_processes,
@@ -26,6 +29,9 @@ from custom_modules.distributed import (
 logger = logging.getLogger(__name__)
 
 PARTIAL = "partial-"
+CHECKPOINTS = "CKPT+*"
+# In what torch raises where the system cannot write, beside OSError.
+TORCH_WRITES = ("inline_container", "iostream", "PytorchStreamWriter")
 
 
 class AtomicCheckpointer(Checkpointer):
@@ -33,7 +39,14 @@ class AtomicCheckpointer(Checkpointer):
 
     SpeechBrain writes a checkpoint's `CKPT.yaml` before anything else, so a
     folder left by an interrupted save looks complete. Here a folder gets its
-    name when all of it is written.
+    name when all of it is written, with checksums, by which a damaged one is
+    passed over for the one before it. The last is the one saved last, even
+    where the clock was set back in between.
+
+    Arguments
+    ---------
+    *args, **kwargs
+        Of SpeechBrain's `Checkpointer`.
 
     Example
     -------
@@ -46,6 +59,10 @@ class AtomicCheckpointer(Checkpointer):
     >>> checkpointer.recover_if_possible().path == checkpoint.path
     True
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._damage: dict[Path, str | None] = {}  # of each that was looked at
 
     def _new_checkpoint_dirpath(self) -> Path:
         path = super()._new_checkpoint_dirpath()
@@ -62,26 +79,88 @@ class AtomicCheckpointer(Checkpointer):
         name: str | None = None,
         verbosity: int = logging.INFO,
     ) -> Checkpoint | None:
-        """Save as SpeechBrain does, then give the folder its name."""
+        """Save as SpeechBrain does, then give the folder its name.
+
+        Raises
+        ------
+        OSError
+            Where it cannot be written; the checkpoints before it are kept.
+        """
         if if_main_process():
-            for leftover in self.checkpoints_dir.glob(PARTIAL + "*"):
-                shutil.rmtree(leftover)
-        unnamed = super().save_checkpoint(
-            meta or {}, end_of_epoch, name, verbosity=logging.DEBUG
-        )
+            self._remove_partial()
+        earlier = [c.meta["unixtime"] for c in self.list_checkpoints()]
+        now = max([time.time(), *(seconds + 1e-3 for seconds in earlier)])
+        try:
+            unnamed = super().save_checkpoint(
+                {"unixtime": now, **(meta or {})},
+                end_of_epoch,
+                name,
+                verbosity=logging.DEBUG,
+            )
+            if unnamed is not None:  # the main process
+                write_checksums(unnamed.path)
+        except (OSError, RuntimeError) as error:
+            if not if_main_process():
+                raise
+            self._remove_partial()
+            is_of_writing = any(word in str(error) for word in TORCH_WRITES)
+            if isinstance(error, RuntimeError) and not is_of_writing:
+                raise
+            raise OSError(
+                f"{self.checkpoints_dir}: a checkpoint cannot be written "
+                f"({' '.join(str(error).split())[:200]}): make room, then go "
+                "on from the one before with the same command"
+            ) from error
         checkpoint = None
-        if unnamed is not None:  # the main process
+        if unnamed is not None:
             checkpoint = self._give_name(unnamed)
             logger.log(verbosity, f"Saved a checkpoint in {checkpoint.path}")
         ddp_barrier()  # what lies there is the same to all processes
+        for path in self.checkpoints_dir.glob(CHECKPOINTS):
+            self._damage.setdefault(path, None)  # written just now
         return checkpoint
 
-    @staticmethod
-    def _give_name(unnamed: Checkpoint) -> Checkpoint:
+    def _remove_partial(self) -> None:
+        for leftover in self.checkpoints_dir.glob(PARTIAL + "*"):
+            shutil.rmtree(leftover)
+
+    def list_checkpoints(self) -> list[Checkpoint]:
+        """All that are whole; of each other one, a warning says why not.
+
+        Raises
+        ------
+        ValueError
+            Where none is whole.
+        """
+        whole = []
+        damaged = {}
+        for path in sorted(self.checkpoints_dir.glob(CHECKPOINTS)):
+            if path not in self._damage:
+                self._damage[path] = find_damage(path)
+                if self._damage[path]:
+                    logger.warning(
+                        f"{path} is damaged ({self._damage[path]}) and passed "
+                        "over for the checkpoint before it: delete it"
+                    )
+            if self._damage[path]:
+                damaged[path] = self._damage[path]
+            else:
+                whole.append(path)
+        if damaged and not whole:
+            path, damage = damaged.popitem()
+            raise ValueError(
+                f"{path} is damaged ({damage}) and there is no whole "
+                "checkpoint beside it: copy one there, or delete it to start "
+                "anew"
+            )
+        return self._construct_checkpoint_objects(whole)
+
+    def _give_name(self, unnamed: Checkpoint) -> Checkpoint:
         path = unnamed.path.with_name(unnamed.path.name.removeprefix(PARTIAL))
         if path.exists():  # SpeechBrain overwrites a name given twice
             shutil.rmtree(path)
         unnamed.path.rename(path)
+        self._damage[path] = None
         paramfiles = {
             key: path / file.name for key, file in unnamed.paramfiles.items()
         }
@@ -139,7 +218,8 @@ class AtomicCheckpointer(Checkpointer):
         """
         try:
             super().load_checkpoint(checkpoint)
-        except (RuntimeError, KeyError) as error:  # the latter: no such file
+        # KeyError: no such file; UnpicklingError: it would run code.
+        except (RuntimeError, KeyError, UnpicklingError) as error:
             reason = f"{type(error).__name__}: {error}"
             reason = " ".join(reason.split())[:300]
             raise ValueError(

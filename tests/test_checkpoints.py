@@ -1,5 +1,9 @@
-"""Interrupted saves, foreign checkpoints and the random state."""
+"""Interrupted saves, damaged and foreign checkpoints, the random state."""
 
+import resource
+import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -12,12 +16,14 @@ from speechbrain.utils.checkpoints import (
     register_checkpoint_hooks,
 )
 from torch import nn
+from training_statistics import TrainingStatistics
 
 from custom_modules.checkpoints import (
     AtomicCheckpointer,
     RandomState,
     load_strictly,
 )
+from custom_modules.checksums import write_checksums
 from custom_modules.distributed import mean_over_ranks, process_rank
 
 
@@ -84,6 +90,117 @@ def test_the_next_save_removes_what_an_interrupted_one_left(tmp_path):
     assert {*tmp_path.iterdir()} == {first.path, second.path}
     for path in second.paramfiles.values():
         assert path.is_file()
+
+
+def save_two(folder):
+    """Checkpoints of a layer of ones, then of twos."""
+    layer = nn.Linear(2, 2)
+    checkpointer = AtomicCheckpointer(folder, {"layer": layer})
+    for value in (1.0, 2.0):
+        nn.init.constant_(layer.weight, value)
+        last = checkpointer.save_checkpoint()
+    return layer, last
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "a bit flipped": flip_a_bit,
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("name", ["layer.ckpt", "CKPT.yaml", "SHA256SUMS"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, name, caplog):
+    _, last = save_two(tmp_path)
+    DAMAGES[damage](last.path / name)
+    layer = nn.Linear(2, 2)
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": layer})
+    checkpointer.check_modules()
+    checkpointer.recover_if_possible()
+    assert (layer.weight == 1.0).all()
+    assert caplog.text.count(f"{last.path} is damaged") == 1
+    nn.init.constant_(layer.weight, 3.0)
+    checkpointer.save_and_keep_only()
+    assert len(checkpointer.list_checkpoints()) == 1
+    assert last.path.exists()  # the user's to delete
+    nn.init.zeros_(layer.weight)
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": layer})
+    checkpointer.recover_if_possible()
+    assert (layer.weight == 3.0).all()
+
+
+def test_without_a_whole_checkpoint_nothing_is_begun_anew(tmp_path):
+    layer, last = save_two(tmp_path)
+    for path in tmp_path.iterdir():
+        (path / "layer.ckpt").unlink()
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": layer})
+    message = r"layer.ckpt is missing.*no whole checkpoint.*delete it"
+    with pytest.raises(ValueError, match=message):
+        checkpointer.check_modules()
+    assert last.path.exists()
+
+
+def test_the_last_checkpoint_is_the_last_though_the_clock_went_back(
+    tmp_path, monkeypatch
+):
+    layer = nn.Linear(2, 2)
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": layer})
+    now = time.time()
+    for hours in (0, -2, -1):
+        monkeypatch.setattr(time, "time", lambda at=now + 3600 * hours: at)
+        nn.init.constant_(layer.weight, hours)
+        checkpointer.save_and_keep_only(num_to_keep=2)
+    checkpointer.recover_if_possible()
+    assert (layer.weight == -1.0).all()
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_and_no_remains(tmp_path):
+    """Files above a size cannot be written, as where there is no room."""
+    layer = nn.Linear(64, 64)
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": layer})
+    first = checkpointer.save_checkpoint()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match="cannot be written.*make room"):
+            checkpointer.save_checkpoint()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == [first.path]
+    assert checkpointer.save_checkpoint() is not None
+
+
+def test_nothing_is_run_that_a_checkpoint_holds(tmp_path):
+    """Of whatever kind, however well its checksums fit."""
+    layer = nn.Linear(2, 2)
+    recoverables = {
+        "layer": layer,
+        "random": RandomState(),
+        "statistics": TrainingStatistics(),
+        "optimizer": torch.optim.Adam(layer.parameters()),
+        "scaler": torch.GradScaler("cpu"),
+    }
+    checkpoint = AtomicCheckpointer(tmp_path, recoverables).save_checkpoint()
+    for name in recoverables:
+        folder = tmp_path / name
+        shutil.copytree(checkpoint.path, folder / checkpoint.path.name)
+        (path,) = folder.rglob(f"{name}.ckpt")
+        torch.save({"weight": Malice(folder / "harm")}, path)
+        write_checksums(path.parent)
+        checkpointer = AtomicCheckpointer(folder, recoverables)
+        with pytest.raises(ValueError, match="Weights only load failed"):
+            checkpointer.recover_if_possible()
+        assert not (folder / "harm").exists()
 
 
 def test_the_best_and_the_last_checkpoint_are_kept(tmp_path):
