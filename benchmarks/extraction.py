@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 from command import run
-from dataio import batch_by_length, choose_batch_seconds
 from extraction import embed_batch, embed_utterances
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import infer_device
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from whole_utterances import batch_by_length, choose_batch_seconds
 
 from benchmarks import ROOT
 from benchmarks.measurement import (

@@ -44,6 +44,25 @@ def write_wav(tmp_path):
 
 
 @pytest.fixture
+def manifest(tmp_path):
+    """Twelve utterances of three speakers, of 0.5 to 1.6 s."""
+    rows = ["ID,duration,wav,spk_id"]
+    for i in range(12):
+        utt_id = f"id1000{i % 3}/session/{i:05d}"
+        path = tmp_path / "wav" / f"{utt_id}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = np.random.default_rng(i).uniform(-0.5, 0.5, 8000 + 1600 * i)
+        soundfile.write(path, samples, 16000)
+        duration = len(samples) / 16000
+        rows.append(
+            f"{utt_id},{duration},$data_root/wav/{utt_id}.wav,id1000{i % 3}"
+        )
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
 def audio_files_of_every_kind(tmp_path):
     """Files of every kind that is stored in another way."""
     rng = np.random.default_rng(0)

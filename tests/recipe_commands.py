@@ -6,7 +6,9 @@ from pathlib import Path
 import train_speaker_embeddings
 import verify
 
-HPARAMS = Path(__file__).parents[1] / "hparams"
+ROOT = Path(__file__).parents[1]
+HPARAMS = ROOT / "hparams"
+RECIPE = ROOT / "recipes" / "VoxCeleb1"
 BASELINE = ["--model_yaml=mean_and_deviation.yaml"]
 NARROW = [
     "--num_epochs=2",
@@ -63,19 +65,22 @@ def merged(*arguments):
     return list({a.partition("=")[0]: a for a in arguments}.values())
 
 
+def train_arguments(data, output, *overrides):
+    """Of a short training."""
+    return merged(
+        str(HPARAMS / "mfcon.yaml"),
+        f"--data_folder={data}",
+        f"--noise_folder={data}/noise",
+        f"--rir_folder={data}/rir",
+        f"--output_folder={output}",
+        *NARROW,
+        *overrides,
+    )
+
+
 def train(data, output, *overrides):
     """Run the training command in this process."""
-    train_speaker_embeddings.main(
-        merged(
-            str(HPARAMS / "mfcon.yaml"),
-            f"--data_folder={data}",
-            f"--noise_folder={data}/noise",
-            f"--rir_folder={data}/rir",
-            f"--output_folder={output}",
-            *NARROW,
-            *overrides,
-        )
-    )
+    train_speaker_embeddings.main(train_arguments(data, output, *overrides))
 
 
 def train_mha(data, output, *overrides):

@@ -171,7 +171,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_no_remains(tmp_path):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        with pytest.raises(OSError, match="cannot be written.*make room"):
+        with pytest.raises(OSError, match=r"cannot be written.*make room"):
             checkpointer.save_checkpoint()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

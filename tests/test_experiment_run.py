@@ -56,7 +56,7 @@ def test_a_report_whose_settings_were_not_written_is_not_finished(run):
 
 def test_a_folder_is_not_trained_in_twice_at_a_time(run, monkeypatch):
     def call(*arguments):
-        with pytest.raises(ValueError, match="another process trains or ver"):
+        with pytest.raises(ValueError, match="another process works there"):
             execute(run, 1)
 
     monkeypatch.setattr(experiment_run, "_call", call)

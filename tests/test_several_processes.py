@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from recipe_commands import HPARAMS, NARROW, merged, run_verify, train
+from recipe_commands import (
+    HPARAMS,
+    RECIPE,
+    ROOT,
+    merged,
+    run_verify,
+    train,
+    train_arguments,
+)
 
-ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "recipes" / "VoxCeleb1"
 WEIGHTS = 1e-5
 # Adam makes steps of full size of gradients that are rounding alone (biases
 # before a norm), so what rounds differently would differ by as much.
@@ -36,20 +42,6 @@ def torchrun(num_processes, script, *arguments):
         text=True,
         timeout=300,
         check=False,
-    )
-
-
-def train_arguments(corpus, output, *overrides):
-    """Of a short training."""
-    return merged(
-        str(HPARAMS / "mfcon.yaml"),
-        f"--data_folder={corpus}",
-        f"--noise_folder={corpus}/noise",
-        f"--rir_folder={corpus}/rir",
-        f"--output_folder={output}",
-        *NARROW,
-        *OPTIONS,
-        *overrides,
     )
 
 
@@ -88,7 +80,7 @@ def test_as_many_processes_train_the_same_model(num, corpus, alone, tmp_path):
     result = torchrun(
         num,
         "train_speaker_embeddings.py",
-        *train_arguments(corpus, output),
+        *train_arguments(corpus, output, *OPTIONS),
     )
     assert result.returncode == 0, result.stderr
     name = "model/embedding_model.ckpt"
@@ -134,7 +126,7 @@ def test_an_error_of_the_main_process_ends_all(corpus, tmp_path):
     result = torchrun(
         2,
         "train_speaker_embeddings.py",
-        *train_arguments(tmp_path / "nowhere", tmp_path / "out"),
+        *train_arguments(tmp_path / "nowhere", tmp_path / "out", *OPTIONS),
     )
     assert result.returncode != 0
     assert result.stderr.count("error: there is no data_folder") == 1
@@ -144,7 +136,7 @@ def test_the_number_of_processes_divides_the_batch(corpus, tmp_path):
     result = torchrun(
         2,
         "train_speaker_embeddings.py",
-        *train_arguments(corpus, tmp_path / "out", "--batch_size=5"),
+        *train_arguments(corpus, tmp_path / "out", *OPTIONS, "--batch_size=5"),
     )
     assert result.returncode != 0
     assert "the number of processes (2) must divide it" in result.stderr
@@ -163,7 +155,9 @@ def test_the_slurm_script_trains(corpus, tmp_path):
         [
             "bash",
             "train.slurm",
-            *train_arguments(corpus, tmp_path / "out", "--num_epochs=1"),
+            *train_arguments(
+                corpus, tmp_path / "out", *OPTIONS, "--num_epochs=1"
+            ),
         ],
         cwd=RECIPE,
         env={

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from block_embeddings import BlockEmbeddings, embed_blocks, load_trained_blocks
-from dataio import choose_batch_seconds
 from evaluation import (
     locate_utterances,
     make_loader,
@@ -15,6 +14,7 @@ from report import git_commit, make_report
 from torch import Tensor
 from tqdm import tqdm
 from voxceleb1_layout import find_utterances
+from whole_utterances import choose_batch_seconds
 
 from custom_modules.scoring import Trials, read_trials
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import speechbrain as sb
 import yaml
+from faults import explain
 from hyperpyyaml import load_hyperpyyaml
 from processes import MainProcessError
 from speechbrain.utils.run_opts import RunOptions
@@ -169,5 +170,15 @@ def run(
         message = str(error)
         if message.startswith("Caught "):  # in a loader's worker
             message = message.strip().splitlines()[-1].partition(": ")[2]
-        sys.stderr.write(f"error: {message}\n")
-        sys.exit(USER_ERROR)
+        _fail(message)
+    except RuntimeError as error:
+        message = explain(error)
+        if message is None:
+            raise
+        logger.debug("The error below came from here:", exc_info=True)
+        _fail(message)
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(USER_ERROR)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from audio_files import inspect_many
-from dataio import make_evaluation_loader
 from processes import run_on_main
 from report import machine, summarise, write_json
 from torch.utils.data import DataLoader
+from whole_utterances import make_evaluation_loader
 
 from custom_modules.scoring import (
     Trials,

@@ -1,19 +1,17 @@
 """One training and its verification, each in a process of its own."""
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import yaml
 from command import TaglessLoader
 from experiment_table import TRAINING, words
+from folder_use import using
 from hyperpyyaml import resolve_references
 from whole_files import replacing
 
@@ -194,8 +192,8 @@ def execute(run: Run, num_gpus: int) -> float:
         With a failed command's last words and where the rest is.
     """
     started = time.monotonic()
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(run.folder) as lock:
+    # The commands inherit the lock, for where this process is killed alone.
+    with using(run.folder, "lock") as lock:
         if not (run.folder / "model" / "training.json").exists():
             launcher = [sys.executable]
             if num_gpus > 1 and run.script == TRAINING:
@@ -218,24 +216,6 @@ def execute(run: Run, num_gpus: int) -> float:
                 text = json.dumps(_settings(run), indent=2) + "\n"
                 partial.write_text(text, "utf-8")
     return (time.monotonic() - started) / 60
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[IO]:
-    """Refuse to train twice at a time in a folder.
-
-    The commands inherit the lock: it is held until they too have ended, even
-    where `reproduce.py` is killed alone.
-    """
-    with open(folder / "lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"{folder.absolute()}: another process trains or verifies "
-                "there; wait for its end, or end it"
-            ) from error
-        yield lock
 
 
 def _call(

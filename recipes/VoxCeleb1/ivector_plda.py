@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import torch
 from command import load_experiment, run
-from dataio import choose_batch_seconds, make_evaluation_loader, read_manifest
 from evaluation import (
     locate_utterances,
     measure_durations,
@@ -37,6 +36,11 @@ from tqdm import tqdm
 from voxceleb1_layout import find_trials, find_utterances
 from voxceleb1_prepare import prepare_voxceleb1
 from whole_files import replacing
+from whole_utterances import (
+    choose_batch_seconds,
+    make_evaluation_loader,
+    read_manifest,
+)
 
 from custom_modules.cepstra import VoicedCepstra
 from custom_modules.ivector import TotalVariability

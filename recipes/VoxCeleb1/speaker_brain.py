@@ -2,11 +2,15 @@
 
 import logging
 import os
+import time
 
 import speechbrain as sb
 import torch
 from extraction import embed_batch, score_trials
+from faults import explaining_memory
+from interruption import Interrupted, StopRequest
 from processes import gather_from_all
+from speechbrain.core import INTRA_EPOCH_CKPT_FLAG
 from speechbrain.dataio.batch import PaddedBatch
 from torch import Tensor
 from training_statistics import TrainingStatistics
@@ -28,7 +32,9 @@ MAX_WAITING = 0.1  # of an epoch, before a warning
 class SpeakerBrain(sb.Brain):
     """Train with an objective on all embeddings, validate by EER.
 
-    Main sets `steps_per_epoch`, and `dev_trials` where there are any.
+    Main sets `steps_per_epoch`, and `dev_trials` where there are any. What
+    must not happen in one process alone (a step, a save, the end) follows
+    from what all say in the one exchange of each step.
     """
 
     steps_per_epoch: int
@@ -37,6 +43,9 @@ class SpeakerBrain(sb.Brain):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.statistics = TrainingStatistics()
+        self.stop_request = StopRequest()
+        self.saved_at = time.monotonic()
+        self.is_save_due = self.must_stop = self.has_bad_files = False
 
     def compute_forward(
         self, batch: PaddedBatch, stage: sb.Stage
@@ -103,23 +112,30 @@ class SpeakerBrain(sb.Brain):
         self.statistics.start_step()
         buffers = [buffer.clone() for buffer in self.modules.buffers()]
         should_step = self.step % self.grad_accumulation_factor == 0
-        with self.no_sync(not should_step), self.training_ctx:
+        seconds = batch.sig.data.shape[1] / self.hparams.sample_rate
+        tried = (
+            f"a batch of {len(batch)} crops of {seconds:g} s, with augmented "
+            f"copies, on {self.device}: lower --batch_size or --sentence_len"
+        )
+        with (
+            explaining_memory(tried),
+            self.no_sync(not should_step),
+            self.training_ctx,
+        ):
             predictions = self.compute_forward(batch, sb.Stage.TRAIN)
             loss = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
-        names = list(self.step_values)
-        means = mean_over_ranks(
-            torch.stack([loss, *(self.step_values[name] for name in names)])
-        )
-        mean_loss = means[0]  # not finite where that of one process is not
-        self.step_values = dict(zip(names, means[1:], strict=True))
+        mean_loss = self._exchange(loss, batch)
         if mean_loss.isfinite():
-            with self.no_sync(not should_step):
-                self.scaler.scale(
-                    loss / self.grad_accumulation_factor
-                ).backward()
-            if should_step:
-                self.hparams.schedule.step(self.optimizer, self.steps_per_epoch)
-                self.optimizers_step()
+            with explaining_memory(tried):
+                with self.no_sync(not should_step):
+                    self.scaler.scale(
+                        loss / self.grad_accumulation_factor
+                    ).backward()
+                if should_step:
+                    self.hparams.schedule.step(
+                        self.optimizer, self.steps_per_epoch
+                    )
+                    self.optimizers_step()
         else:
             self.step_values = {}
             for buffer, saved in zip(
@@ -138,9 +154,62 @@ class SpeakerBrain(sb.Brain):
         self.statistics.end_step(self.step_values, num_utterances)
         return mean_loss.cpu()
 
+    def _exchange(self, loss: Tensor, batch: PaddedBatch) -> Tensor:
+        """Mean loss of all processes; what they want goes to attributes."""
+        due_after = 60 * self.ckpt_interval_minutes
+        since = time.monotonic() - self.saved_at
+        errors = [error for of_one in batch.bad_files for error in of_one]
+        wishes = [0 < due_after < since, bool(self.stop_request), bool(errors)]
+        names = list(self.step_values)
+        means = mean_over_ranks(
+            torch.stack(
+                [
+                    loss,
+                    *(self.step_values[name] for name in names),
+                    *loss.new_tensor(wishes),
+                ]
+            )
+        )
+        values = means[1 : 1 + len(names)]
+        self.step_values = dict(zip(names, values, strict=True))
+        self.is_save_due, self.must_stop, self.has_bad_files = (
+            means[-len(wishes) :] > 0
+        ).tolist()
+        if self.has_bad_files:
+            shares = gather_from_all({process_rank(): errors})
+            self.statistics.add_bad_files(
+                [error for share in shares.values() for error in share],
+                self.hparams.max_bad_files,
+            )
+        return means[0]  # not finite where that of one process is not
+
+    def _should_save_intra_epoch_ckpt(
+        self, last_ckpt_time: float, steps_since_ckpt: int
+    ) -> bool:
+        """As all processes agreed; minutes are those of a steady clock."""
+        del last_ckpt_time
+        is_step_due = 0 < self.ckpt_interval_steps <= steps_since_ckpt
+        return self.is_save_due or self.must_stop or is_step_due
+
+    def _save_intra_epoch_ckpt(self) -> None:
+        """Save; raise `Interrupted` where a signal asked to stop."""
+        self.checkpointer.save_and_keep_only(
+            meta={INTRA_EPOCH_CKPT_FLAG: True},
+            end_of_epoch=False,
+            num_to_keep=self.hparams.num_checkpoints,
+            importance_keys=[],
+            ckpt_predicate=lambda c: INTRA_EPOCH_CKPT_FLAG in c.meta,
+            verbosity=logging.DEBUG,
+        )
+        self.saved_at = time.monotonic()
+        if self.must_stop:
+            raise Interrupted
+
     @torch.no_grad()
     def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
         """Embed whole utterances, by the unwrapped inference model."""
+        if self.stop_request and num_processes() == 1:
+            raise Interrupted  # all is saved since the epoch's last step
         with self.evaluation_ctx:
             self.embeddings |= embed_batch(
                 batch.to(self.device), self.hparams.model["modules"]
@@ -167,8 +236,12 @@ class SpeakerBrain(sb.Brain):
                 **self.statistics.summary(),
             }
             self._warn_of_waiting()
+            if self.statistics.bad_files:
+                logger.warning(f"Epoch {epoch}: {self.statistics.bad_news}")
             if self.dev_trials is None:
                 self._log_and_save(epoch, {})
+            else:  # for a validation that is interrupted
+                self._save_intra_epoch_ckpt()
             return
         trials = self.dev_trials
         scores = score_trials(trials, gather_from_all(self.embeddings))
@@ -204,6 +277,7 @@ class SpeakerBrain(sb.Brain):
         )
         self.checkpointer.save_and_keep_only(
             meta={"epoch": epoch, **valid_stats},
+            num_to_keep=self.hparams.num_checkpoints,
             importance_keys=[],
             min_keys=["eer"] if valid_stats else [],
         )

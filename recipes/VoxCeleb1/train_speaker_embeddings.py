@@ -5,20 +5,19 @@ usage: python train_speaker_embeddings.py hparams/mfcon.yaml [--key=value …]
 """
 
 import logging
+import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import speechbrain as sb
 import torch
 from augmentation_files import find_noises, find_rirs
 from command import Experiment, load_experiment, run
 from cpu_memory import keep_freed_memory
-from dataio import (
-    TrainingDataset,
-    choose_batch_seconds,
-    make_evaluation_loader,
-    make_train_loader,
-    read_manifest,
-)
+from dataio import TrainingDataset, make_train_loader
 from export import export_model, resolve_model
+from folder_use import using
+from interruption import Interrupted, stop_request
 from manifest import Manifest
 from processes import process_group, run_on_main, seed_process
 from report import git_commit, machine
@@ -26,14 +25,22 @@ from speaker_brain import SpeakerBrain
 from speechbrain.utils.distributed import infer_device
 from speechbrain.utils.run_opts import RunOptions
 from torch import nn
+from training_statistics import LogEnd
 from voxceleb1_prepare import prepare_voxceleb1
+from whole_utterances import (
+    choose_batch_seconds,
+    make_evaluation_loader,
+    read_manifest,
+)
 
+from custom_modules.checkpoints import load_strictly
 from custom_modules.distributed import num_processes, process_rank
 from custom_modules.losses import Objective
 from custom_modules.scoring import read_trials
 
 logger = logging.getLogger(__name__)
 
+LOCK = "training.lock"
 KEYS = [
     "seed",
     "data_folder",
@@ -49,6 +56,8 @@ KEYS = [
     "sentence_len",
     "max_grad_norm",
     "ckpt_interval_minutes",
+    "num_checkpoints",
+    "max_bad_files",
     "compile_module_keys",
     "num_workers",
     "batch_size",
@@ -65,6 +74,7 @@ KEYS = [
     "opt_class",
     "schedule",
     "epoch_counter",
+    "train_log",
     "train_logger",
     "checkpointer",
 ]
@@ -111,12 +121,32 @@ def main(argv: list[str]) -> None:
     """Train, in one process or as many as torchrun started."""
     experiment = load_experiment(argv, KEYS)
     check_compilation(experiment.run_opts, experiment.hparams["sentence_len"])
-    with process_group(experiment.run_opts) as run_opts:
-        train(experiment._replace(run_opts=run_opts))
+    folder = Path(experiment.hparams["output_folder"])
+    with process_group(experiment.run_opts) as run_opts, ExitStack() as stack:
+
+        def use_folder() -> None:
+            stack.enter_context(using(folder, LOCK))
+
+        run_on_main(use_folder)
+        exit_status = train(experiment._replace(run_opts=run_opts))
+    if exit_status:
+        sys.exit(exit_status)
 
 
-def train(experiment: Experiment) -> None:
-    """Prepare, train, export, in each process; only the main one writes."""
+def train(experiment: Experiment) -> int:
+    """Prepare, train, export, in each process; only the main one writes.
+
+    Arguments
+    ---------
+    experiment : Experiment
+        What to train.
+
+    Returns
+    -------
+    exit_status : int
+        0 where the model is trained; else that of the signal that asked to
+        stop, and all is saved.
+    """
     hparams_file, run_opts, overrides, hparams = experiment
     model, commit = resolve_model(hparams_file, overrides), git_commit()
     device = run_opts.device or infer_device()
@@ -209,14 +239,30 @@ def train(experiment: Experiment) -> None:
     brain.train_sampler = sampler
     brain.dev_trials = dev_trials
     checkpointer.add_recoverable("statistics", brain.statistics)
-    brain.fit(hparams["epoch_counter"], train_loader, dev_loader)
-
+    checkpointer.add_recoverable("log_end", LogEnd(hparams["train_log"]))
+    exit_status = 0
+    with stop_request() as brain.stop_request:
+        try:
+            brain.fit(hparams["epoch_counter"], train_loader, dev_loader)
+        except Interrupted:
+            exit_status = brain.stop_request.exit_status
     minutes = round(brain.statistics.minutes, 2)
     machine_name = machine(brain.device)
     brain.modules.clear()  # and with them their hold on the process group
+    if exit_status:
+        logger.warning(
+            f"Stopped, and saved in {hparams['save_folder']}: the same command "
+            "goes on from there"
+        )
+        return exit_status
+
     # The best on the development trials; without them, the last.
     key = "eer" if dev_trials is not None else None
-    best = checkpointer.recover_if_possible(min_key=key)
+    best = checkpointer.find_checkpoint(min_key=key)
+    load_strictly(
+        hparams["model"]["embedding_model"],
+        best.paramfiles["embedding_model"],
+    )
     run_on_main(
         export_model,
         model,
@@ -246,6 +292,7 @@ def train(experiment: Experiment) -> None:
         f"with: python verify.py hparams/verify.yaml "
         f"--model_folder={hparams['model_folder']}"
     )
+    return 0
 
 
 if __name__ == "__main__":

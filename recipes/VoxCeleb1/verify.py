@@ -7,7 +7,6 @@ usage: python verify.py hparams/verify.yaml [--key=value …]
 from pathlib import Path
 
 from command import load_experiment, run
-from dataio import choose_batch_seconds
 from evaluation import (
     locate_utterances,
     make_loader,
@@ -22,6 +21,7 @@ from report import make_report
 from speechbrain.utils.run_opts import RunOptions
 from tqdm import tqdm
 from voxceleb1_layout import find_trials, find_utterances
+from whole_utterances import choose_batch_seconds
 
 from custom_modules.distributed import process_rank
 from custom_modules.scoring import read_trials

@@ -1,0 +1,108 @@
+"""Signals that ask a training to stop: it saves first, at the end of a step."""
+
+import contextlib
+import logging
+import signal
+import types
+from collections.abc import Callable, Iterator
+
+from folder_use import give_up_inherited
+
+logger = logging.getLogger(__name__)
+
+# Slurm sends the first before it preempts or cancels a job; Ctrl-C, the
+# second; the third is what `sbatch --signal=USR1@120` is often used with.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Interrupted(Exception):  # noqa: N818 (it is no error)
+    """A training was asked to stop, and has saved all that it did."""
+
+
+class StopRequest:
+    """Whether a signal came, and which.
+
+    Arguments
+    ---------
+    forward : Callable[[int], None] | None
+        Called with the number of the signal, in the handler.
+    """
+
+    def __init__(self, forward: Callable[[int], None] | None = None):
+        self.signal: signal.Signals | None = None
+        self.forward = forward
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def handle(self, number: int, frame: types.FrameType | None) -> None:
+        """Remember the first; a second one ends the process at once."""
+        del frame
+        self.signal = signal.Signals(number)
+        if self.forward:
+            self.forward(number)
+        for each in SIGNALS:
+            is_from_keyboard = each == signal.SIGINT
+            signal.signal(
+                each,
+                signal.default_int_handler
+                if is_from_keyboard
+                else signal.SIG_DFL,
+            )
+
+    @property
+    def exit_status(self) -> int:
+        """As a shell gives it: 128 and the number of the signal."""
+        return 128 + (self.signal or signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def stop_request(
+    forward: Callable[[int], None] | None = None,
+) -> Iterator[StopRequest]:
+    """Let SIGTERM, SIGINT and SIGUSR1 ask to stop, rather than end at once.
+
+    Arguments
+    ---------
+    forward : Callable[[int], None] | None
+        Of `StopRequest`.
+
+    Yields
+    ------
+    request : StopRequest
+        True once a signal came.
+
+    Example
+    -------
+    >>> with stop_request() as request:
+    ...     bool(request)
+    ...     signal.raise_signal(signal.SIGUSR1)
+    ...     request.signal.name, request.exit_status - 128
+    False
+    ('SIGUSR1', 10)
+    """
+    request = StopRequest(forward)
+    before = {each: signal.signal(each, request.handle) for each in SIGNALS}
+    try:
+        yield request
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def leave_to_main(worker: int) -> None:
+    """Have a loader's worker do nothing but load.
+
+    Ctrl-C, and some launchers, reach every process of a group, and the main
+    one saves before it ends its workers. A lock is the main one's too: a
+    worker lives on for seconds where that is killed.
+
+    Arguments
+    ---------
+    worker : int
+        Its number, which torch gives.
+    """
+    del worker
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    give_up_inherited()
