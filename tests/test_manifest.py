@@ -10,12 +10,12 @@ HEADER = "ID,duration,wav,spk_id\n"
 ROWS = [
     Row("id1/a/1", 1.25, "/data/wav/id1/a/1.wav", "id1"),
     Row("id2/b/1", 8.0, '/data/wav/id2/b, "c"/1.wav', "id2"),
-    Row("idé/c/1", 0.5, "elsewhere/1.flac", "idé"),
+    Row("idé/c/1", 0.5, "/data/wav/idé/c/1.flac", "idé"),
 ]
 LINES = [
     "id1/a/1,1.25,$data_root/wav/id1/a/1.wav,id1\n",
     'id2/b/1,8.0,"$data_root/wav/id2/b, ""c""/1.wav",id2\n',
-    "idé/c/1,0.5,elsewhere/1.flac,idé\n",
+    "idé/c/1,0.5,$data_root/wav/idé/c/1.flac,idé\n",
 ]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from confinement import Confinement
 
 ROOT = "$data_root"
 
@@ -51,7 +52,8 @@ class Manifest(Sequence):
     Raises
     ------
     ValueError
-        Names the file and the line that is no row.
+        Names the file and the line that is no row, or whose audio leaves the
+        data folder.
 
     Example
     -------
@@ -66,6 +68,7 @@ class Manifest(Sequence):
     def __init__(self, path: str | Path, data_folder: str | Path):
         self.path = Path(path)
         self.data_folder = str(data_folder)
+        self.confinement = Confinement(self.data_folder)
         try:
             self.content = self.path.read_bytes()
         except OSError as error:
@@ -95,15 +98,17 @@ class Manifest(Sequence):
             seconds = float(duration)
             if not (utt_id and wav and spk_id and 0 < seconds < math.inf):
                 raise ValueError("a value is empty, or the duration no length")
+            root, _, name = wav.partition("/")
+            if root != ROOT:
+                raise ValueError(f"wav must begin with {ROOT}/")
+            self.confinement.check(name)
         except (ValueError, csv.Error) as error:
             raise ValueError(
                 f"{self.path}:{index + 2}: no row of {self.HEADER.decode()}: "
                 f"{line.decode(errors='replace').strip()[:200]!r} ({error}); "
                 "delete the manifest to have it made anew"
             ) from error
-        if wav.startswith(ROOT):
-            wav = self.data_folder + wav[len(ROOT) :]
-        return Row(utt_id, seconds, wav, spk_id)
+        return Row(utt_id, seconds, f"{self.data_folder}/{name}", spk_id)
 
     def __iter__(self) -> Iterator[Row]:
         return (self[index] for index in range(len(self)))

@@ -8,12 +8,12 @@ import csv
 import http.client
 import logging
 import os
-import re
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
 from audio_files import AUDIO_SUFFIXES, find_audio
+from confinement import WAV_FOLDER, Confinement
 from whole_files import replacing
 
 from custom_modules.packed import list_packed
@@ -22,7 +22,6 @@ from custom_modules.scoring import read_trials, utterance_id
 logger = logging.getLogger(__name__)
 
 WAV_FOLDERS = ("wav", "*/wav", "*/*/wav")
-PACKED_FOLDER = re.compile("([^/]+/){0,2}?wav(?=/)")  # one of these
 TRIAL_LISTS = ("veri_test2.txt", "veri_test.txt")  # cleaned, original
 META_FILES = ("meta/vox1_meta.csv", "vox1_meta.csv")
 TRIALS_URL = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/"
@@ -55,7 +54,8 @@ def find_utterances(data_folder: str | Path) -> dict[str, str]:
     FileNotFoundError
         If there is no audio; it says where it was looked for.
     ValueError
-        If an utterance is there twice, or a file elsewhere in the folders.
+        If an utterance is there twice, a file elsewhere in the folders, or
+        one of them a link out of these.
 
     Example
     -------
@@ -71,9 +71,11 @@ def find_utterances(data_folder: str | Path) -> dict[str, str]:
             f"there is no data_folder {data_folder}; {LAYOUT}"
         )
     utterances: dict[str, str] = {}
+    confinement = Confinement(str(data_folder))
     for folder in _wav_folders(data_folder):
         for path in find_audio(folder):
             name = path[len(str(folder)) + 1 :].replace(os.sep, "/")
+            confinement.check(path[len(str(data_folder)) + 1 :])
             if name.count("/") != 2:
                 raise ValueError(
                     f"{path} is not <speaker>/<session>/<utterance> in "
@@ -98,7 +100,7 @@ def _wav_folders(data_folder: Path) -> list[Path]:
     """Existing folders of audio, each once and none within another."""
     packed = list_packed(data_folder)
     if packed is not None:
-        tops = {match[0] for match in map(PACKED_FOLDER.match, packed) if match}
+        tops = {match[0] for match in map(WAV_FOLDER.match, packed) if match}
         return [data_folder / top for top in sorted(tops)]
     folders: dict[Path, Path] = {}  # where it really is -> as found
     for pattern in WAV_FOLDERS:
