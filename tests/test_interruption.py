@@ -1,5 +1,6 @@
 """A training that is stopped, by whatever, goes on as if it had not been."""
 
+import os
 import re
 import signal
 import subprocess
@@ -8,7 +9,8 @@ import time
 
 import pytest
 import torch
-from recipe_commands import RECIPE, train, train_arguments
+from interruption import stop_request
+from recipe_commands import HPARAMS, RECIPE, ROOT, train, train_arguments
 from speaker_brain import SpeakerBrain
 
 # Of the eleventh step, in the middle of the second epoch of nine steps each.
@@ -189,3 +191,67 @@ def test_the_gradient_scaler_goes_on_too(corpus, tmp_path, at_step):
     assert_same_training(tmp_path / "stopped", tmp_path / "whole")
     other = last_checkpoint(tmp_path / "stopped") / "scaler.ckpt"
     assert torch.load(other) == torch.load(scaler)
+
+
+def test_a_wish_that_comes_twice_is_one_and_a_later_one_ends_at_once():
+    forwarded = []
+    with stop_request(forwarded.append) as request:
+        assert not request
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert request
+        assert request.exit_status == 143
+        assert forwarded == [signal.SIGTERM]
+        request.came_at -= 10
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+@pytest.mark.long
+def test_a_table_that_is_stopped_saves_its_training(corpus, tmp_path):
+    """`reproduce.py` alone gets the signal, and is typed again."""
+    (tmp_path / "hparams").symlink_to(HPARAMS)
+    table = tmp_path / "table.yaml"
+    table.write_text(
+        "title: T\nhparams: hparams/mfcon.yaml\nrows:\n  - {label: a}\n"
+    )
+    arguments = [
+        word
+        for word in train_arguments(corpus, tmp_path, "--num_epochs=12")
+        if not word.startswith("--output_folder") and word.startswith("--")
+    ]
+    command = [
+        sys.executable,
+        str(RECIPE / "reproduce.py"),
+        str(table),
+        *arguments,
+        "--num_resamples=20",
+    ]
+
+    def start():
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    with start() as process:
+        expires = time.monotonic() + 120
+        while not list(tmp_path.glob("runs/tables/*/train_log.txt")):
+            assert time.monotonic() < expires
+            time.sleep(0.05)
+        process.terminate()
+        printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, printed
+    assert "go on with the same command" in printed
+    (console,) = tmp_path.glob("runs/tables/*/console.txt")
+    assert "Stopped, and saved in" in console.read_text()
+    with start() as process:
+        printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, printed
+    (log,) = tmp_path.glob("runs/tables/*/train_log.txt")
+    assert log.read_text().count("epoch: ") == 12

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ import speechbrain as sb
 import yaml
 from faults import explain
 from hyperpyyaml import load_hyperpyyaml
+from interruption import Interrupted
 from processes import MainProcessError
 from speechbrain.utils.run_opts import RunOptions
 
@@ -165,6 +167,12 @@ def run(
         main(sys.argv[1:])
     except MainProcessError:  # which the main process has shown
         sys.exit(USER_ERROR)
+    except Interrupted as stop:
+        sys.stderr.write(f"{stop}\n")
+        sys.exit(stop.exit_status)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped; nothing was under way that is to be saved\n")
+        sys.exit(128 + signal.SIGINT)
     except (ValueError, OSError) as error:
         logger.debug("The error below came from here:", exc_info=True)
         message = str(error)

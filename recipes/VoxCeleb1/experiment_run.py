@@ -13,6 +13,7 @@ from command import TaglessLoader
 from experiment_table import TRAINING, words
 from folder_use import using
 from hyperpyyaml import resolve_references
+from interruption import Interrupted, stop_request
 from whole_files import replacing
 
 RECIPE = Path(__file__).parent
@@ -232,19 +233,27 @@ def _call(
         file.write(f"$ {' '.join([*launcher, *command])}\n")
         file.flush()
         start = file.tell()
-        result = subprocess.run(
-            [*launcher, *command],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            check=False,
-            pass_fds=(lock.fileno(),),
-        )
+        with (
+            subprocess.Popen(
+                [*launcher, *command],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                pass_fds=(lock.fileno(),),
+            ) as process,
+            stop_request(forward=process.send_signal) as request,
+        ):
+            process.wait()
         file.seek(start)
         lines = [line for line in file.read().splitlines() if line.strip()]
-    if result.returncode:
+    if request:
+        raise Interrupted(
+            f"Stopped: {run.folder} and the rest go on with the same command",
+            request.exit_status,
+        )
+    if process.returncode:
         errors = [line for line in lines if line.startswith("error: ")]
         last = (errors or lines or ["it printed nothing"])[-1]
         raise ValueError(
             f"{script}: {last.removeprefix('error: ')} (exit status "
-            f"{result.returncode}; all that it printed is in {log.absolute()})"
+            f"{process.returncode}; all that it printed is in {log.absolute()})"
         )

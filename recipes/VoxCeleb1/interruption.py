@@ -1,22 +1,34 @@
 """Signals that ask a training to stop: it saves first, at the end of a step."""
 
 import contextlib
-import logging
 import signal
+import time
 import types
 from collections.abc import Callable, Iterator
 
 from folder_use import give_up_inherited
 
-logger = logging.getLogger(__name__)
-
+# One wish may come twice: from a launcher, and to the whole group.
+SAME_WISH = 2.0  # s
 # Slurm sends the first before it preempts or cancels a job; Ctrl-C, the
 # second; the third is what `sbatch --signal=USR1@120` is often used with.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Interrupted(Exception):  # noqa: N818 (it is no error)
-    """A training was asked to stop, and has saved all that it did."""
+    """A signal asked to stop, and all that was done is saved.
+
+    Arguments
+    ---------
+    message : str
+        What the user is told.
+    exit_status : int
+        Of the command.
+    """
+
+    def __init__(self, message: str, exit_status: int):
+        super().__init__(message)
+        self.exit_status = exit_status
 
 
 class StopRequest:
@@ -25,30 +37,32 @@ class StopRequest:
     Arguments
     ---------
     forward : Callable[[int], None] | None
-        Called with the number of the signal, in the handler.
+        Called with the number of the first signal, in the handler.
     """
 
     def __init__(self, forward: Callable[[int], None] | None = None):
         self.signal: signal.Signals | None = None
         self.forward = forward
+        self.came_at = 0.0  # s, of the first
 
     def __bool__(self) -> bool:
         return self.signal is not None
 
     def handle(self, number: int, frame: types.FrameType | None) -> None:
-        """Remember the first; a second one ends the process at once."""
+        """Remember the first; a later one ends the process at once."""
         del frame
-        self.signal = signal.Signals(number)
-        if self.forward:
-            self.forward(number)
-        for each in SIGNALS:
-            is_from_keyboard = each == signal.SIGINT
-            signal.signal(
-                each,
-                signal.default_int_handler
-                if is_from_keyboard
-                else signal.SIG_DFL,
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self.came_at = signal.Signals(number), now
+            if self.forward:
+                self.forward(number)
+        elif now - self.came_at > SAME_WISH:
+            is_ctrl_c = number == signal.SIGINT
+            handler = (
+                signal.default_int_handler if is_ctrl_c else signal.SIG_DFL
             )
+            signal.signal(number, handler)
+            signal.raise_signal(number)
 
     @property
     def exit_status(self) -> int:

@@ -203,13 +203,20 @@ class SpeakerBrain(sb.Brain):
         )
         self.saved_at = time.monotonic()
         if self.must_stop:
-            raise Interrupted
+            raise self._interruption()
+
+    def _interruption(self) -> Interrupted:
+        return Interrupted(
+            f"Stopped, and saved in {self.checkpointer.checkpoints_dir}: the "
+            "same command goes on from there",
+            self.stop_request.exit_status,
+        )
 
     @torch.no_grad()
     def evaluate_batch(self, batch: PaddedBatch, stage: sb.Stage) -> Tensor:
         """Embed whole utterances, by the unwrapped inference model."""
         if self.stop_request and num_processes() == 1:
-            raise Interrupted  # all is saved since the epoch's last step
+            raise self._interruption()  # saved since the epoch's last step
         with self.evaluation_ctx:
             self.embeddings |= embed_batch(
                 batch.to(self.device), self.hparams.model["modules"]

@@ -244,16 +244,13 @@ def train(experiment: Experiment) -> int:
     with stop_request() as brain.stop_request:
         try:
             brain.fit(hparams["epoch_counter"], train_loader, dev_loader)
-        except Interrupted:
-            exit_status = brain.stop_request.exit_status
+        except Interrupted as stop:
+            exit_status = stop.exit_status
+            logger.warning(str(stop))
     minutes = round(brain.statistics.minutes, 2)
     machine_name = machine(brain.device)
     brain.modules.clear()  # and with them their hold on the process group
     if exit_status:
-        logger.warning(
-            f"Stopped, and saved in {hparams['save_folder']}: the same command "
-            "goes on from there"
-        )
         return exit_status
 
     # The best on the development trials; without them, the last.
