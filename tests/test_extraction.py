@@ -87,3 +87,19 @@ def test_an_embedding_that_is_not_finite_is_named():
     )
     with pytest.raises(ValueError, match="of bad are not finite"):
         embed_batch(batch, modules)
+
+
+def test_want_of_memory_says_what_was_tried():
+    class Greedy(torch.nn.Module):
+        def forward(self, feats, lengths):
+            return torch.empty(2**60)
+
+    modules = {
+        "compute_features": Fbank(n_mels=8),
+        "mean_var_norm": Unnormalised(),
+        "embedding_model": Greedy(),
+    }
+    batch = PaddedBatch([{"id": "a", "sig": torch.rand(4000)}])
+    message = r"with 1 whole utterances of up to 4000 samples: .*batch_seconds"
+    with pytest.raises(ValueError, match=message):
+        embed_batch(batch, modules)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from faults import explaining_memory
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.inference.speaker import SpeakerRecognition
 from speechbrain.utils.run_opts import RunOptions
@@ -89,18 +90,23 @@ def embed_batch(
     Raises
     ------
     ValueError
-        Names the utterances whose embedding is not finite, and a batch with
-        one that is too short.
+        Names the utterances whose embedding is not finite, a batch with one
+        that is too short, and what was tried where memory did not suffice.
     """
     wavs, lens = batch.sig
     hop_length = modules["compute_features"].compute_STFT.hop_length
     lengths = feature_lengths(lens, wavs, hop_length)
-    feats = modules["compute_features"](wavs)
-    feats = modules["mean_var_norm"](feats, lengths)
-    try:
-        embeddings = modules["embedding_model"](feats, lengths).squeeze(1)
-    except ValueError as error:  # an utterance too short for the encoder
-        raise ValueError(f"{', '.join(batch.id)}: {error}") from error
+    tried = (
+        f"{len(batch)} whole utterances of up to {wavs.shape[1]} samples: lower "
+        "--batch_seconds of verify.yaml, or --eval_batch_seconds of a training"
+    )
+    with explaining_memory(tried):
+        feats = modules["compute_features"](wavs)
+        feats = modules["mean_var_norm"](feats, lengths)
+        try:
+            embeddings = modules["embedding_model"](feats, lengths).squeeze(1)
+        except ValueError as error:  # an utterance too short for the encoder
+            raise ValueError(f"{', '.join(batch.id)}: {error}") from error
     embeddings = embeddings.float().cpu()
     finite = embeddings.isfinite().all(dim=1).tolist()
     wrong = [i for i, ok in zip(batch.id, finite, strict=True) if not ok]
