@@ -97,8 +97,9 @@ def embed_batch(
     hop_length = modules["compute_features"].compute_STFT.hop_length
     lengths = feature_lengths(lens, wavs, hop_length)
     tried = (
-        f"{len(batch)} whole utterances of up to {wavs.shape[1]} samples: lower "
-        "--batch_seconds of verify.yaml, or --eval_batch_seconds of a training"
+        f"{len(batch)} whole utterances of up to {wavs.shape[1]} samples: "
+        "lower --batch_seconds of verify.yaml, or --eval_batch_seconds of a "
+        "training"
     )
     with explaining_memory(tried):
         feats = modules["compute_features"](wavs)
