@@ -1,5 +1,6 @@
 """Read audio files, whole or in part, at one sample rate and channel."""
 
+import math
 from collections import OrderedDict
 from pathlib import Path
 
@@ -7,11 +8,17 @@ import numpy as np
 import soundfile
 import torch
 import torchaudio
+from numpy.typing import NDArray
 from torch import Tensor
 
 from custom_modules.packed import PackedFile, open_packed
 
 BANK_BYTES = 2**26
+BLOCK_VALUES = 2**21  # samples of all channels decoded at a time
+# The resampling filter has a tap for each pair of samples, of the two rates,
+# in their common period: 44.1 to 16 kHz has 441 * 160.
+MAX_TAPS = 2**22
+MAX_UPSAMPLING = 16
 
 
 def open_audio(path: str | Path) -> soundfile.SoundFile | PackedFile:
@@ -38,6 +45,39 @@ def open_audio(path: str | Path) -> soundfile.SoundFile | PackedFile:
     """
     packed = open_packed(path)
     return soundfile.SoundFile(path) if packed is None else packed
+
+
+def check_rate(path: str | Path, rate: int, sample_rate: int) -> None:
+    """Refuse a rate whose conversion takes far more memory than the file.
+
+    Arguments
+    ---------
+    path : str | Path
+        Named in the error.
+    rate : int
+        Hz, of the file.
+    sample_rate : int
+        Hz, of the result.
+
+    Raises
+    ------
+    ValueError
+        For rates without a large common divisor and for very low ones: what
+        a damaged header has.
+
+    Example
+    -------
+    >>> check_rate("a.wav", 44100, 16000)
+    >>> check_rate("a.wav", 16001, 16000)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: a.wav: cannot be converted from 16001 Hz to 16000 Hz in ...
+    """
+    taps = rate * sample_rate // math.gcd(rate, sample_rate) ** 2
+    if taps > MAX_TAPS or rate * MAX_UPSAMPLING < sample_rate:
+        raise ValueError(
+            f"{path}: cannot be converted from {rate} Hz to {sample_rate} Hz "
+            "in little memory: replace it, or resample it to a usual rate"
+        )
 
 
 def read_audio(
@@ -73,7 +113,8 @@ def read_audio(
     Raises
     ------
     ValueError
-        Names the file: unreadable, shorter than the segment, not finite.
+        Names the file: unreadable, shorter than the segment, not finite, of
+        a rate that `check_rate` refuses.
 
     Example
     -------
@@ -85,6 +126,7 @@ def read_audio(
     try:
         with open_audio(path) as file:
             rate = file.samplerate
+            check_rate(path, rate, sample_rate)
             first = start * rate // sample_rate
             wanted = file.frames - first
             if num_samples is not None:
@@ -93,7 +135,7 @@ def read_audio(
             file.seek(first)
             # libsndfile takes three times as long to make floats of these.
             dtype = "int16" if file.subtype == "PCM_16" else "float32"
-            samples = file.read(wanted, dtype=dtype, always_2d=True)
+            samples = _read_blocks(file, wanted, dtype)
     except (soundfile.LibsndfileError, OSError) as error:
         raise ValueError(f"{path}: cannot be read ({error})") from error
     if len(samples) < wanted or wanted < 1:
@@ -104,8 +146,6 @@ def read_audio(
         )
     if dtype == "int16":
         samples = np.multiply(samples, 2.0**-15, dtype=np.float32)
-    elif not np.isfinite(samples).all():
-        raise ValueError(f"{path}: has NaN or infinite samples: replace it")
     if channel is None and samples.shape[1] == 1:
         channel = 0
     channels = torch.from_numpy(samples)  # (samples, channels)
@@ -113,7 +153,27 @@ def read_audio(
     if rate != sample_rate:
         wav = torchaudio.functional.resample(wav, rate, sample_rate)
         wav = wav[:num_samples]
+    # Last, for the mean or the filter of huge samples overflows.
+    if dtype == "float32" and not wav.isfinite().all():
+        raise ValueError(f"{path}: has NaN or infinite samples: replace it")
     return wav
+
+
+def _read_blocks(
+    file: soundfile.SoundFile | PackedFile, wanted: int, dtype: str
+) -> NDArray:
+    """Read what is there of the samples wanted, (samples, channels).
+
+    The number in a header may be of more than memory holds.
+    """
+    size = BLOCK_VALUES // file.channels
+    blocks = [file.read(min(wanted, size), dtype=dtype, always_2d=True)]
+    missing = wanted - len(blocks[0])
+    while missing > 0 and len(blocks[-1]):
+        block = file.read(min(missing, size), dtype=dtype, always_2d=True)
+        blocks.append(block)
+        missing -= len(block)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 class AudioBank:

@@ -1,6 +1,8 @@
 """Segments of files against slices of the whole, and of a sine."""
 
 import math
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -133,6 +135,52 @@ def test_samples_that_are_not_finite_are_an_error(tmp_path, value):
     with pytest.raises(ValueError, match=r"a\.wav: has NaN or infinite"):
         read_audio(path, RATE)
     assert not read_audio(path, RATE, 0, 500).any()
+
+
+@pytest.mark.parametrize("rate", [RATE, 44100])
+def test_samples_that_overflow_are_an_error(tmp_path, rate):
+    """In the mean of the channels."""
+    path = tmp_path / "a.wav"
+    samples = np.full((1000, 2), 3e38)
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"a\.wav: has NaN or infinite"):
+        read_audio(path, RATE)
+
+
+@pytest.mark.parametrize("promised", [0, 8001, 2**36 - 1])
+def test_a_header_that_lies_costs_no_memory(tmp_path, promised):
+    """36 bits of a FLAC's header; 0 is an unknown number."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, 8000), RATE)
+    content = bytearray(path.read_bytes())
+    content[21] = content[21] & 0xF0 | promised >> 32
+    content[22:26] = struct.pack(">I", promised & 0xFFFFFFFF)
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"a\.flac: (cannot be read|has no)"):
+        read_audio(path, RATE)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**24
+    assert read_audio(path, RATE, 100, 300).shape == (300,)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 16001, 2**31 - 1])
+def test_a_rate_whose_filter_fills_the_memory_is_an_error(write_wav, rate):
+    path, _ = write_wav()
+    content = bytearray(path.read_bytes())
+    content[24:28] = struct.pack("<I", rate)
+    path.write_bytes(content)
+    message = rf"noise\.wav: cannot be converted from {rate} Hz"
+    with pytest.raises(ValueError, match=message):
+        read_audio(path, RATE)
+
+
+def test_blocks_are_joined(tmp_path, monkeypatch):
+    path = sine(tmp_path / "a.flac", RATE, channels=2)
+    whole = read_audio(path, RATE)
+    monkeypatch.setattr("custom_modules.audio.BLOCK_VALUES", 2001)
+    assert torch.equal(read_audio(path, RATE), whole)
 
 
 def test_the_bank_keeps_the_latest_and_no_more(write_wav, monkeypatch):

@@ -173,6 +173,12 @@ def test_lower_sample_rate_is_refused(tmp_path, noise, name):
     assert inspect_audio(tmp_path / name, 8000).sample_rate == 8000
 
 
+def test_rate_that_cannot_be_resampled_is_refused(path, noise):
+    sf.write(path, noise, 16001)
+    with pytest.raises(ValueError, match=r"audio\.wav: cannot be converted"):
+        inspect_audio(path, RATE)
+
+
 def test_missing_file_is_named(path):
     with pytest.raises(ValueError, match=r"audio\.wav: cannot be read \(No"):
         inspect_audio(path, RATE)

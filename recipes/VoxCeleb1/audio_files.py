@@ -18,6 +18,7 @@ import numpy as np
 import soundfile as sf
 from tqdm import tqdm
 
+from custom_modules.audio import check_rate
 from custom_modules.packed import list_packed, open_packed
 
 AUDIO_SUFFIXES = (".wav", ".flac")
@@ -132,7 +133,8 @@ def inspect_audio(path: str | Path, sample_rate: int) -> AudioInfo:
     ------
     ValueError
         If the file is unreadable, not audio, empty, truncated, silent (all
-        samples equal), not finite or of a lower sample rate.
+        samples equal), not finite, of a lower sample rate or of one that
+        `check_rate` refuses.
 
     Example
     -------
@@ -157,6 +159,7 @@ def inspect_audio(path: str | Path, sample_rate: int) -> AudioInfo:
             f"{sample_rate} Hz, so that its bands above "
             f"{info.sample_rate // 2} Hz would be empty; resample or remove it"
         )
+    check_rate(path, info.sample_rate, sample_rate)
     return info
 
 
