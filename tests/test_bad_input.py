@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 import train_speaker_embeddings
+import verify
 from command import run
 from recipe_commands import BASELINE, HPARAMS, run_verify, snapshot, train
 
@@ -127,6 +128,36 @@ def test_wrong_overrides_are_named(corpus, tmp_path, override, message):
     with pytest.raises(ValueError, match=message):
         train(corpus, tmp_path / "out", override)
     assert not list((tmp_path / "out").glob("save/CKPT*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--test_only=3"], "argument --test_only: ignored explicit argument"),
+        (["--d=3"], "ambiguous option: --d=3 could match"),
+        (["--seed=" + "[" * 400], "not valid YAML"),
+        (["--seed=2001-99-99"], "not valid YAML: month must be in 1..12"),
+        (["--- a=3"], "the overrides '- a: 3': not keys and their values"),
+        (["--trials=a", "--seed=[1"], "the overrides 'trials: a\\nseed: [1'"),
+        (["--a\nb=c=d"], "another '='"),
+    ],
+)
+def test_words_that_do_not_parse_are_one_line(
+    words, message, monkeypatch, capsys
+):
+    argv = ["verify.py", str(HPARAMS / "verify.yaml"), *words]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit, match="2"):
+        run(verify.main)
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+
+
+def test_help_is_no_error(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        verify.main(["--help"])
+    assert "--compile" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """What the commands share: strict arguments, one-line errors."""
 
 import argparse
+import contextlib
 import difflib
+import io
 import logging
 import os
 import signal
@@ -88,21 +90,23 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
     for word in argv:
         if word.startswith("--") and word.count("=") > 1:
             raise ValueError(
-                f"{word}: SpeechBrain's command line cannot take a value with "
-                "another '='; rename the folder, or write it into the YAML file"
+                f"{word!r}: SpeechBrain's command line cannot take a value "
+                "with another '='; rename the folder, or write it into the "
+                "YAML file"
             )
-    hparams_file, run_opts, overrides = sb.parse_arguments(argv)
+    hparams_file, run_opts, overrides = _parse_arguments(argv)
     if not Path(hparams_file).is_file():
         raise ValueError(
             f"{Path(hparams_file).absolute()}: there is no such YAML file"
         )
     text = Path(hparams_file).read_text("utf-8")
-    given = _parse(overrides or "{}", f"the overrides {overrides}")
+    given = _parse(overrides or "{}", f"the overrides {overrides!r}")
     for key, value in given.items():
         if isinstance(value, dict):
             raise ValueError(
-                f"--{key}: override scalars, not a section: HyperPyYAML would "
-                "merge it into the old one without checking its keys"
+                f"{hparams_file}: --{key}: override scalars, not a section: "
+                "HyperPyYAML would merge it into the old one without checking "
+                "its keys"
             )
     try:
         with open(hparams_file, encoding="utf-8") as file:
@@ -129,12 +133,28 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
     return Experiment(hparams_file, run_opts, overrides, hparams)
 
 
+def _parse_arguments(argv: list[str]) -> tuple[str, RunOptions, str]:
+    """SpeechBrain's, whose errors are preceded by all of its options."""
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(shown):
+            return sb.parse_arguments(argv)
+    except SystemExit as error:
+        if not error.code:  # --help
+            raise
+        reason = " ".join(shown.getvalue().partition(": error: ")[2].split())
+        raise ValueError(f"{reason}; in the arguments {argv}") from error
+
+
 def _parse(text: str, origin: str) -> dict:
     try:
-        return yaml.load(text, Loader=TaglessLoader) or {}
-    except yaml.YAMLError as error:
+        values = yaml.load(text, Loader=TaglessLoader) or {}
+    except Exception as error:  # also of a date without a month, of nesting
         reason = " ".join(str(error).split())
         raise ValueError(f"{origin}: not valid YAML: {reason}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{origin}: not keys and their values")
+    return values
 
 
 def refuse_several_processes() -> None:
