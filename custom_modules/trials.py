@@ -114,9 +114,9 @@ def _read(path: str | Path, has_score: bool) -> tuple[Trials, np.ndarray]:
             rows.append(_parse(line, has_score))
         except ValueError as error:
             raise ValueError(
-                f"{path}:{number}: {error} in {line.rstrip()[:SHOWN]!r}; "
-                f"expected '{form}', label 0 or 1, names relative to the "
-                "data folder"
+                f"{path}:{number}: {str(error)[: 2 * SHOWN]} in "
+                f"{line.rstrip()[:SHOWN]!r}; expected '{form}', label 0 or 1, "
+                "names relative to the data folder"
             ) from error
     labels, enrol, test, scores = zip(*rows, strict=True)
     if len(set(labels)) == 1:

@@ -68,6 +68,13 @@ def test_a_line_that_is_no_row_is_named(write, wrong):
     assert manifest[2] == ROWS[2]  # the others can be read
 
 
+def test_a_long_value_is_cut_in_the_message(write):
+    text = LINES[0].replace("1.25", "9" * 9999 + "s")
+    with pytest.raises(ValueError, match=r"train\.csv:2: no row") as error:
+        list(Manifest(write(HEADER + text), "/data"))
+    assert len(str(error.value)) < 1000
+
+
 def test_bytes_that_are_no_text_are_named(write):
     path = write(HEADER)
     path.write_bytes(path.read_bytes() + b"id\xff/a/1,1.0,a.wav,id1\n")

@@ -113,6 +113,7 @@ def test_a_missing_list_is_named(tmp_path, monkeypatch, name):
         ("high", "could not convert string to float: 'high'"),
         ("nan", "score 'nan' is not finite"),
         ("1e999", "score '1e999' is not finite"),
+        ("9" * 999, "score '9{153} in"),
     ],
 )
 def test_a_bad_score_is_named(tmp_path, score, problem):

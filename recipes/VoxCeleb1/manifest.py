@@ -105,8 +105,9 @@ class Manifest(Sequence):
         except (ValueError, csv.Error) as error:
             raise ValueError(
                 f"{self.path}:{index + 2}: no row of {self.HEADER.decode()}: "
-                f"{line.decode(errors='replace').strip()[:200]!r} ({error}); "
-                "delete the manifest to have it made anew"
+                f"{line.decode(errors='replace').strip()[:200]!r} "
+                f"({str(error)[:200]}); delete the manifest to have it made "
+                "anew"
             ) from error
         return Row(utt_id, seconds, f"{self.data_folder}/{name}", spk_id)
 
