@@ -188,6 +188,13 @@ def test_a_misspelt_yaml_key_is_named(tmp_path, old, new, message):
         )
 
 
+def test_a_yaml_file_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes("output_folder: /data/Zürich\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"mine\.yaml: not UTF-8 text"):
+        train_speaker_embeddings.main([str(path)])
+
+
 def test_a_checkpoint_of_another_architecture_is_left_alone(corpus, trained):
     before = snapshot(trained)
     with pytest.raises(ValueError, match="of another architecture"):

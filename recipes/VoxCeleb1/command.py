@@ -99,7 +99,10 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
         raise ValueError(
             f"{Path(hparams_file).absolute()}: there is no such YAML file"
         )
-    text = Path(hparams_file).read_text("utf-8")
+    try:
+        text = Path(hparams_file).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{hparams_file}: not UTF-8 text ({error})") from error
     given = _parse(overrides or "{}", f"the overrides {overrides!r}")
     for key, value in given.items():
         if isinstance(value, dict):
