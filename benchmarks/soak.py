@@ -370,6 +370,9 @@ def soak(data: Path, folder: Path, args: argparse.Namespace) -> dict:
         process = subprocess.Popen(
             command,
             cwd=RECIPE,
+            # Two threads of a narrow model mostly wait for each other, and
+            # without end where the machine has something else to do.
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
