@@ -54,9 +54,13 @@ OVERRIDES = [
     "--noprogressbar",
     "--ckpt_interval_minutes=0",
 ]
-# Where a process tells its memory. PSS counts a page that n processes share
-# as an n-th of a page for each, RSS as a page.
-MEMORY = {"PSS": ("smaps_rollup", "Pss"), "RSS": ("status", "VmRSS")}
+# Where a process tells its memory: PSS counts a page that n processes share as
+# an n-th of a page for each, RSS as a page. Without the pages of files, such
+# as torch's libraries: their share depends on what else the machine runs.
+MEMORY = {
+    "PSS": ("smaps_rollup", ("Pss_Anon", "Pss_Shmem")),
+    "RSS": ("status", ("RssAnon", "RssShmem")),
+}
 
 
 class Usage(NamedTuple):
@@ -65,7 +69,7 @@ class Usage(NamedTuple):
     Arguments
     ---------
     megabytes : float
-        Memory, PSS or RSS.
+        Memory, PSS or RSS, without that of mapped files.
     handles : int
         Open file descriptors.
     threads : int
@@ -109,7 +113,9 @@ def memory_kind() -> str:
     >>> memory_kind() in MEMORY
     True
     """
-    return "PSS" if Path("/proc/self/smaps_rollup").is_file() else "RSS"
+    path = Path("/proc/self/smaps_rollup")
+    tells_parts = path.is_file() and "Pss_Shmem" in path.read_text()
+    return "PSS" if tells_parts else "RSS"
 
 
 def read_usage(pid: int, kind: str) -> Usage:
@@ -128,9 +134,10 @@ def read_usage(pid: int, kind: str) -> Usage:
         Where it has ended.
     """
     folder = Path("/proc") / str(pid)
-    name, field = MEMORY[kind]
+    name, fields = MEMORY[kind]
+    kibibytes = sum(_number(folder / name, field) for field in fields)
     return Usage(
-        _number(folder / name, field) * 1024 / 1e6,
+        kibibytes * 1024 / 1e6,
         len(os.listdir(folder / "fd")),
         _number(folder / "status", "Threads"),
     )
