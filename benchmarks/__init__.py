@@ -5,6 +5,10 @@
 
 from the root of the repository. Each makes the data it needs, writes
 `results/benchmarks/<stage>.json` and renews `results/benchmarks/table.md`.
+
+    python -m benchmarks.soak            # does a long training grow?
+
+is a command of its own.
 """
 
 import sys

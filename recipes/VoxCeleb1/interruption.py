@@ -1,7 +1,9 @@
 """Signals that ask a training to stop: it saves first, at the end of a step."""
 
 import contextlib
+import os
 import signal
+import threading
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -109,7 +111,9 @@ def leave_to_main(worker: int) -> None:
 
     Ctrl-C, and some launchers, reach every process of a group, and the main
     one saves before it ends its workers. A lock is the main one's too: a
-    worker lives on for seconds where that is killed.
+    worker lives on for seconds where that is killed. SIGTERM from the main
+    process is obeyed: by it Python ends the workers that are left at its own
+    exit, and then waits for them without end.
 
     Arguments
     ---------
@@ -117,6 +121,15 @@ def leave_to_main(worker: int) -> None:
         Its number, which torch gives.
     """
     del worker
-    for each in SIGNALS:
+    for each in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(each, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # macOS has none; torch's handler stays
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_with_main, daemon=True).start()
     give_up_inherited()
+
+
+def _end_with_main() -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)
