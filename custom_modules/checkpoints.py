@@ -146,6 +146,7 @@ class AtomicCheckpointer(Checkpointer):
                 damaged[path] = self._damage[path]
             else:
                 whole.append(path)
+        self._damage = dict.fromkeys(whole) | damaged  # deleted ones are not
         if damaged and not whole:
             path, damage = damaged.popitem()
             raise ValueError(
