@@ -251,6 +251,11 @@ def compare_systems(
     where d equal to 0 counts half and no p is below 1 / num_resamples. It
     says how sure the sign is over speakers, not over trainings.
 
+    Coverage of the difference's interval, simulated as in
+    `tests/test_bootstrap.py` (300 sets of 40 speakers): 98 and 96 % for the
+    EER, 99 and 95 % for minDCF(0.05), with mild and strong effects of
+    speakers.
+
     Arguments
     ---------
     scores_a : ArrayLike
