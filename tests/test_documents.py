@@ -11,6 +11,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import compare
 import ivector_plda
 import numpy as np
 import pack
@@ -33,6 +34,7 @@ READMES = [ROOT / "README.md", RECIPE / "README.md"]
 MAINS = {
     "train_speaker_embeddings.py": train_speaker_embeddings.main,
     "verify.py": verify.main,
+    "compare.py": compare.main,
     "ivector_plda.py": ivector_plda.main,
     "reproduce.py": reproduce.main,
     "pack.py": pack.main,
@@ -81,6 +83,8 @@ def narrowed(script, arguments):
         narrow += ["--utterances_per_session=2", "--num_sessions=2"]
     elif script == "plot.py":
         narrow = FEW if arguments[0] == "blocks" else []
+    elif script == "compare.py":
+        narrow = FEW[1:]
     elif script == "pack.py":
         narrow = []
     else:

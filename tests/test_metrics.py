@@ -1,11 +1,9 @@
 """Error rates against golden numbers and a slow oracle."""
 
-import functools
 import itertools
 import math
 import time
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from custom_modules.metrics import (
     det_curve,
     equal_error_rate,
     min_dcf,
-    speaker_bootstrap,
 )
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "metrics.npz")
@@ -237,137 +234,3 @@ def test_voxceleb_sized_lists_take_a_moment(size, seconds):
         start = time.perf_counter()
         metric(scores, is_target)
         assert time.perf_counter() - start < seconds
-
-
-def speaker_world(seed, num_speakers=40, size=2000, mean=3.0):
-    """Scores with speaker effects, and the EER of endless speakers.
-
-    Targets are N(mean, 1.49), non-targets N(0, 1.27) over all speakers.
-    """
-    generator = np.random.default_rng(seed)
-    own = 0.7 * generator.normal(size=num_speakers)
-    other = 0.3 * generator.normal(size=num_speakers)
-    pair = 0.3 * generator.normal(size=(num_speakers, num_speakers))
-    is_target = np.arange(size) % 2 == 0
-    enrol = generator.integers(num_speakers, size=size)
-    step = generator.integers(1, num_speakers, size=size)
-    test = np.where(is_target, enrol, (enrol + step) % num_speakers)
-    low, high = np.minimum(enrol, test), np.maximum(enrol, test)
-    scores = generator.normal(size=size) + np.where(
-        is_target,
-        mean + own[enrol],
-        other[enrol] + other[test] + pair[low, high],
-    )
-    # Where (mean - t) / sd_target = t / sd_other.
-    spread = math.sqrt(1 + 0.49) + math.sqrt(1 + 2 * 0.09 + 0.09)
-    return scores, is_target, enrol, test, NormalDist().cdf(-mean / spread)
-
-
-def coverage(num_worlds, num_resamples):
-    covered = 0
-    for seed in range(num_worlds):
-        *world, eer = speaker_world(seed)
-        low, high = speaker_bootstrap(
-            *world, equal_error_rate, num_resamples, seed
-        )
-        covered += low <= eer <= high
-    return covered / num_worlds
-
-
-def test_the_bootstrap_covers_the_truth():
-    """88 % of 60 intervals: a short sample of the long test below."""
-    assert coverage(num_worlds=60, num_resamples=100) >= 0.88
-
-
-@pytest.mark.long
-def test_the_bootstrap_covers_the_truth_in_many_worlds():
-    assert coverage(num_worlds=200, num_resamples=300) >= 0.91
-
-
-def test_the_bootstrap_resamples_speakers_not_trials():
-    """Copies of each trial say nothing new about the speakers."""
-    scores, is_target, enrol, test, _ = speaker_world(0, size=1000)
-    once = speaker_bootstrap(
-        scores, is_target, enrol, test, equal_error_rate, 100
-    )
-    copied = [np.tile(x, 5) for x in (scores, is_target, enrol, test)]
-    five = speaker_bootstrap(*copied, equal_error_rate, 100)
-    assert five == pytest.approx(once, abs=ROUNDING)
-
-
-def test_the_bootstrap_weighs_a_trial_by_its_speakers_copies():
-    """A target counts m times, a non-target m n times."""
-    enrol, test = np.array(list("abcaab")), np.array(list("abcbcc"))
-    scores, seen = np.arange(6.0), []
-
-    def metric(scores, is_target, weights):
-        seen.append(dict(zip(scores.tolist(), weights.tolist(), strict=True)))
-        return 0.0, 0.0
-
-    speaker_bootstrap(scores, enrol == test, enrol, test, metric, 50)
-    for weights in seen:
-        a, b, c = (weights.get(float(k), 0) for k in range(3))
-        assert a + b + c == 3
-        products = {3.0: a * b, 4.0: a * c, 5.0: b * c}
-        for score, product in products.items():
-            assert weights.get(score, 0) == product
-    assert any(2 in weights.values() for weights in seen)
-
-
-def test_the_bootstrap_depends_on_the_seed_and_not_on_the_order():
-    *world, _ = speaker_world(1, size=400)
-    order = np.random.default_rng(0).permutation(400)
-    metric = functools.partial(min_dcf, p_target=0.05)
-    interval = speaker_bootstrap(*world, metric, 50)
-    shuffled = [array[order] for array in world]
-    assert speaker_bootstrap(*shuffled, metric, 50) == interval
-    assert speaker_bootstrap(*world, metric, 50, seed=1) != interval
-
-
-def test_resamples_of_one_class_are_drawn_again():
-    """Of two speakers, half of all draws take one of them twice."""
-    value = speaker_bootstrap(
-        [0.9, 0.1], [1, 0], ["a", "a"], ["a", "b"], equal_error_rate, 50
-    )
-    assert value == (0.0, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("enrol", "test", "message"),
-    [
-        ("ab", "ab", "1 trials contradict .* trial 1, is_target = False"),
-        ("aa", "bb", "1 trials contradict .* trial 0, is_target = True"),
-        ("aab", "ab", r"enrol_speakers \(3\) and test_speakers \(2\)"),
-    ],
-)
-def test_speakers_that_contradict_the_trials_are_refused(enrol, test, message):
-    with pytest.raises(ValueError, match=message):
-        speaker_bootstrap(
-            [0.9, 0.1], [1, 0], list(enrol), list(test), equal_error_rate
-        )
-
-
-def test_the_interval_corrects_a_metric_that_is_biased_down():
-    """All resamples below the value: the interval is their upper end."""
-    values = iter([*np.linspace(0.0, 1.0, 100), 2.0])
-
-    def metric(scores, is_target, weights=None):
-        return next(values), 0.0
-
-    low, high = speaker_bootstrap(
-        [0.9, 0.8, 0.1], [1, 1, 0], list("aba"), list("abb"), metric, 100
-    )
-    assert 0.99 < low <= high <= 1.0
-
-
-def test_no_resamples_are_refused():
-    with pytest.raises(ValueError, match=r"num_resamples \(0\)"):
-        speaker_bootstrap([1, 0], [1, 0], "aa", "ab", equal_error_rate, 0)
-
-
-def test_the_bootstrap_of_voxceleb1_takes_seconds():
-    """A tenth of 1,000 resamples of 37,720 trials."""
-    *world, _ = speaker_world(0, size=37_720)
-    start = time.perf_counter()
-    speaker_bootstrap(*world, equal_error_rate, num_resamples=100)
-    assert time.perf_counter() - start < 2.0
