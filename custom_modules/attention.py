@@ -115,8 +115,9 @@ class RelativePositionAttention(nn.Module):
         # Row i wants the columns T - 1 - i … 2 T - 2 - i: from the place of
         # its first on, rows shorter by one step back one column a row.
         width = max(1, 2 * time - 2)
-        bias = scores.flatten(-2)[..., time - 1 : time - 1 + time * width]
-        bias = bias.unflatten(-1, (time, width))[..., :time] * scale
+        # Not by slices, of which exporters do not know the length.
+        bias = scores.flatten(-2).narrow(-1, time - 1, time * width)
+        bias = bias.unflatten(-1, (time, width)).narrow(-1, 0, time) * scale
         if mask is not None:
             bias = bias.masked_fill(~mask[:, None, None, :], -math.inf)
         y = F.scaled_dot_product_attention(

@@ -22,6 +22,7 @@ import synthetic_corpus
 import torch
 import train_speaker_embeddings
 import verify
+import verify_files
 import yaml
 from command import TaglessLoader
 from experiment_table import read_table
@@ -35,6 +36,7 @@ MAINS = {
     "train_speaker_embeddings.py": train_speaker_embeddings.main,
     "verify.py": verify.main,
     "compare.py": compare.main,
+    "verify_files.py": verify_files.main,
     "ivector_plda.py": ivector_plda.main,
     "reproduce.py": reproduce.main,
     "pack.py": pack.main,
@@ -85,7 +87,7 @@ def narrowed(script, arguments):
         narrow = FEW if arguments[0] == "blocks" else []
     elif script == "compare.py":
         narrow = FEW[1:]
-    elif script == "pack.py":
+    elif script in ("pack.py", "verify_files.py"):
         narrow = []
     else:
         narrow = FEW
@@ -104,7 +106,9 @@ def test_the_commands_of_a_readme_run_in_order(
         part = {"musan": "noise", "RIRS_NOISES": "rir"}.get(name, "")
         (tmp_path / "data" / name).symlink_to(corpus / part)
     monkeypatch.chdir(tmp_path)
-    utterance = next((corpus / "wav" / "id10270").rglob("*.wav"))
+    utterance, *others = (corpus / "wav" / "id10270").rglob("*.wav")
+    for name, wav in zip("abc", others, strict=True):
+        (tmp_path / f"{name}.wav").symlink_to(wav)
     assert len(commands(readme)) >= 3
     for _, script, *arguments in commands(readme):
         arguments = [

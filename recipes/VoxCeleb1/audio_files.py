@@ -45,8 +45,10 @@ class AudioInfo(NamedTuple):
     num_channels: int
 
 
-def find_audio(folder: str | Path) -> list[str]:
-    """Find all WAV and FLAC files under a folder, through links too.
+def find_audio(
+    folder: str | Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES
+) -> list[str]:
+    """Find all audio files under a folder, through links too.
 
     In a packed folder (see `custom_modules.packed`) that is what was packed.
 
@@ -57,6 +59,8 @@ def find_audio(folder: str | Path) -> list[str]:
     ---------
     folder : str | Path
         Where to look, at any depth.
+    suffixes : tuple[str, ...]
+        Of the files to find, in small letters; WAV and FLAC.
 
     Returns
     -------
@@ -82,7 +86,7 @@ def find_audio(folder: str | Path) -> list[str]:
     if packed is not None:
         found = [f"{folder}{os.sep}{name}" for name in packed]
     elif folder.is_dir():
-        found = list(_walk(str(folder), frozenset()))
+        found = list(_walk(str(folder), suffixes, frozenset()))
     else:
         raise FileNotFoundError(
             f"there is no folder {folder.absolute()}: give the one that "
@@ -92,7 +96,11 @@ def find_audio(folder: str | Path) -> list[str]:
     return sorted(found, key=lambda name: name.split(os.sep))
 
 
-def _walk(folder: str, parents: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _walk(
+    folder: str,
+    suffixes: tuple[str, ...],
+    parents: frozenset[tuple[int, int]],
+) -> Iterator[str]:
     """Yield audio files; a link to a parent folder is not followed again."""
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
@@ -103,9 +111,9 @@ def _walk(folder: str, parents: frozenset[tuple[int, int]]) -> Iterator[str]:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                yield from _walk(entry.path, parents | {identity})
+                yield from _walk(entry.path, suffixes, parents | {identity})
             # A broken link is kept: reading it will tell the user.
-            elif entry.name.lower().endswith(AUDIO_SUFFIXES) and (
+            elif entry.name.lower().endswith(suffixes) and (
                 entry.is_file() or entry.is_symlink()
             ):
                 yield entry.path

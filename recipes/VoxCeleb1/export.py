@@ -4,9 +4,11 @@ from pathlib import Path
 
 import torch
 from hyperpyyaml import resolve_references
+from model_card import describe_model
 from report import write_json
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from safetensors.torch import save
 from torch import nn
 from whole_files import replacing
 
@@ -39,7 +41,11 @@ def export_model(
     training: dict,
     folder: str | Path,
 ) -> None:
-    """Write hyperparams.yaml, embedding_model.ckpt and training.json.
+    """Write all that a model folder holds; training.json comes last.
+
+    hyperparams.yaml and embedding_model.ckpt are what SpeechBrain loads;
+    embedding_model.safetensors has the same parameters, README.md is the
+    model card.
 
     Arguments
     ---------
@@ -51,15 +57,29 @@ def export_model(
         Cosine above which two utterances are of the same speaker; None
         without development trials to choose it on.
     training : dict
-        Of the training: its "speakers", and what else is worth knowing.
+        Of the training: what `describe_model` tells of it, and what else is
+        worth knowing.
     folder : str | Path
         Made if missing; files of the same name are replaced.
     """
     model["threshold"] = threshold
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    state = embedding_model.state_dict()
     with replacing(folder / "embedding_model.ckpt") as partial:
-        torch.save(embedding_model.state_dict(), partial)
+        torch.save(state, partial)
+    with replacing(folder / "embedding_model.safetensors") as partial:
+        # It takes no tensors that share memory or have gaps in it.
+        copies = {
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in state.items()
+        }
+        partial.write_bytes(save(copies))
     with replacing(folder / "hyperparams.yaml") as partial:
         YAML().dump(model, partial)
+    card = describe_model(
+        embedding_model, model["sample_rate"], threshold, training
+    )
+    with replacing(folder / "README.md") as partial:
+        partial.write_text(card, "utf-8")
     write_json(folder / "training.json", training)

@@ -52,7 +52,7 @@ def load_model(
         if not (folder / name).is_file():
             raise ValueError(
                 f"{folder / name} is missing: give the model folder that "
-                "training wrote, by --model_folder=FOLDER"
+                "training wrote, such as runs/mfcon/1986/model"
             )
     try:
         training = json.loads((folder / "training.json").read_text("utf-8"))

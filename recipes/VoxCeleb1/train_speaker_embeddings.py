@@ -266,6 +266,7 @@ def train(experiment: Experiment) -> int:
         hparams["model"]["embedding_model"],
         best.meta.get("threshold"),
         {
+            "data": Path(hparams["data_folder"]).resolve().name,
             "speakers": speakers,
             "hparams_file": hparams_file,
             "overrides": overrides,

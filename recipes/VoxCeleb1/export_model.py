@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Carry a model folder elsewhere: as an ONNX graph, to Hugging Face's hub.
+
+usage: python export_model.py MODEL --onnx
+       python export_model.py MODEL --push_to_hub=USER/NAME
+
+The graph, MODEL/embedding_model.onnx, takes waveforms, features inside.
+"""
+
+import json
+import logging
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import onnxruntime
+import torch
+from command import Parser, run
+from extraction import load_model
+from huggingface_hub import HfApi
+from report import write_json
+from speechbrain.inference.speaker import SpeakerRecognition
+from torch import Tensor, nn
+from torch.export import Dim
+from whole_files import replacing
+
+ONNX_FILE = "embedding_model.onnx"
+FILES = ("hyperparams.yaml", "embedding_model.ckpt")
+MORE_FILES = ("embedding_model.safetensors", ONNX_FILE, "README.md")
+PRIVATE = ("overrides", "hparams_file", "machine")  # may hold paths
+CHECKED_SECONDS = (2, 5, 20)
+TOLERANCE = 1e-4  # of embeddings of length 1
+
+
+class WaveformEmbedder(nn.Module):
+    """Features, normalisation and embedding model as one.
+
+    Arguments
+    ---------
+    modules : nn.ModuleDict | dict[str, nn.Module]
+        compute_features, mean_var_norm and embedding_model, as in SpeechBrain's
+        inference.
+
+    Example
+    -------
+    >>> from speechbrain.lobes.features import Fbank
+    >>> from custom_modules.baseline import FeatureEncoder, Unnormalised
+    >>> from custom_modules.heads import SpeakerEmbedder
+    >>> from custom_modules.pooling import StatisticsPooling
+    >>> modules = {
+    ...     "compute_features": Fbank(n_mels=8),
+    ...     "mean_var_norm": Unnormalised(),
+    ...     "embedding_model": SpeakerEmbedder(
+    ...         FeatureEncoder(8), StatisticsPooling(8)
+    ...     ),
+    ... }
+    >>> WaveformEmbedder(modules)(torch.rand(2, 8000)).shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(self, modules: nn.ModuleDict | dict[str, nn.Module]):
+        super().__init__()
+        self.compute_features = modules["compute_features"]
+        self.mean_var_norm = modules["mean_var_norm"]
+        self.embedding_model = modules["embedding_model"]
+
+    def forward(self, wavs: Tensor) -> Tensor:
+        """(batch, samples), all of full length → (batch, emb_dim)."""
+        feats = self.mean_var_norm(self.compute_features(wavs), None)
+        return self.embedding_model(feats, None).squeeze(1)
+
+
+@torch.no_grad()
+def write_onnx(model: SpeakerRecognition, path: Path) -> float:
+    """Write a model as an ONNX graph, of any batch and length.
+
+    Input `wavs` (batch, samples), at the model's rate and all of full length;
+    output `embeddings` (batch, emb_dim). Compared with PyTorch in onnxruntime,
+    on noise of 2, 5 and 20 s, before the file gets its name.
+
+    Arguments
+    ---------
+    model : SpeakerRecognition
+        Of `load_model`, on the CPU.
+    path : Path
+        In an existing folder.
+
+    Returns
+    -------
+    difference : float
+        The largest, of embeddings of length 1.
+
+    Raises
+    ------
+    ValueError
+        Where it is larger than 1e-4; no file is written.
+    """
+    embedder = WaveformEmbedder(model.mods).eval()
+    sample_rate = model.hparams.sample_rate
+    generator = torch.Generator().manual_seed(0)
+    program = torch.onnx.export(
+        embedder,
+        (torch.randn(2, 2 * sample_rate, generator=generator),),
+        input_names=["wavs"],
+        output_names=["embeddings"],
+        dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},),
+        dynamo=True,
+        verbose=False,
+    )
+    with replacing(path) as partial:
+        program.save(partial)
+        session = onnxruntime.InferenceSession(
+            partial, providers=["CPUExecutionProvider"]
+        )
+        difference = 0.0
+        for batch_size, seconds in enumerate(CHECKED_SECONDS, start=1):
+            shape = batch_size, seconds * sample_rate + 1
+            wavs = 0.1 * torch.randn(shape, generator=generator)
+            (embeddings,) = session.run(None, {"wavs": wavs.numpy()})
+            one, other = (
+                nn.functional.normalize(x, dim=1)
+                for x in (embedder(wavs), torch.from_numpy(embeddings))
+            )
+            difference = max(difference, float((one - other).abs().max()))
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f"{path}: the graph's embeddings differ from PyTorch's by "
+                f"{difference:.1e}, more than {TOLERANCE}: not written"
+            )
+    return difference
+
+
+def push_to_hub(folder: Path, repo_id: str) -> None:
+    """Upload a model folder to a repository of Hugging Face's hub.
+
+    A new one is private. What training.json says of the machine stays here.
+
+    Arguments
+    ---------
+    folder : Path
+        What training wrote to its `model_folder`.
+    repo_id : str
+        USER/NAME, of the user who is logged in (`hf auth login`).
+    """
+    training = json.loads((folder / "training.json").read_text("utf-8"))
+    with tempfile.TemporaryDirectory() as copy:
+        present = [name for name in MORE_FILES if (folder / name).is_file()]
+        for name in (*FILES, *present):
+            shutil.copy(folder / name, copy)
+        write_json(
+            Path(copy) / "training.json",
+            {k: v for k, v in training.items() if k not in PRIVATE},
+        )
+        api = HfApi()
+        api.create_repo(repo_id, private=True, exist_ok=True)
+        api.upload_folder(repo_id=repo_id, folder_path=copy)
+
+
+def main(argv: list[str]) -> None:
+    """Export as the command line says; the graph first, then the upload."""
+    parser = Parser(
+        prog="export_model.py",
+        description="Write a model folder as ONNX, or upload it.",
+        epilog="Example: python export_model.py runs/mfcon/1986/model --onnx",
+    )
+    parser.add_argument("model", type=Path, help="folder that training wrote")
+    parser.add_argument(
+        "--onnx", action="store_true", help=f"write {ONNX_FILE} into it"
+    )
+    parser.add_argument(
+        "--push_to_hub", metavar="USER/NAME", help="a private repository"
+    )
+    args = parser.parse_args(argv)
+    if not (args.onnx or args.push_to_hub):
+        raise ValueError("give --onnx, --push_to_hub=USER/NAME or both")
+    model, _ = load_model(args.model, "hyperparams.yaml", {"device": "cpu"})
+    if args.onnx:
+        for name in ("onnx_ir", "onnxscript"):  # one line for each constant
+            logging.getLogger(name).setLevel(logging.WARNING)
+        path = args.model.absolute() / ONNX_FILE
+        difference = write_onnx(model, path)
+        sys.stdout.write(
+            f"{path}; embeddings within {difference:.1e} of PyTorch's\n"
+        )
+    if args.push_to_hub:
+        push_to_hub(args.model, args.push_to_hub)
+        sys.stdout.write(f"uploaded to {args.push_to_hub}\n")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+"""Compare audio files by a trained model: same speaker or not.
+
+usage: python verify_files.py MODEL FILE FILE…
+       python verify_files.py MODEL FOLDER FOLDER [--output=MATRIX.csv]
+
+The first file is compared with each of the others, every file of the first
+folder with every one of the second. A file that cannot be used is named with
+the reason; the others go on, and the exit status is 2 in the end.
+"""
+
+import csv
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+import torch
+from audio_files import find_audio, inspect_audio
+from command import Parser, run
+from extraction import embed_batch, load_model
+from faults import explaining_memory
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.inference.speaker import SpeakerRecognition
+from torch import Tensor
+from tqdm import tqdm
+from whole_files import replacing
+
+from custom_modules.audio import read_audio
+from custom_modules.scoring import cosine_scores
+
+# What libsndfile reads and people have.
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".au")
+
+
+class EmbeddedFiles(NamedTuple):
+    """Each file either has an embedding (emb_dim,) or a reason why not."""
+
+    embeddings: dict[str, Tensor]
+    reasons: dict[str, str]
+
+
+@torch.no_grad()
+def embed_file(path: str, model: SpeakerRecognition) -> Tensor:
+    """Embed an audio file as `verify.py` does.
+
+    Arguments
+    ---------
+    path : str
+        Any container, number of channels and rate, from the model's up.
+    model : SpeakerRecognition
+        Of `load_model`.
+
+    Returns
+    -------
+    embedding : Tensor
+        (emb_dim,), on the CPU.
+
+    Raises
+    ------
+    ValueError
+        Says why the file cannot be used: unreadable, truncated, silent, too
+        short for the encoder, of too low a rate, too long for the memory.
+    """
+    sample_rate = model.hparams.sample_rate
+    info = inspect_audio(path, sample_rate)
+    seconds = info.num_samples / info.sample_rate
+    wav = read_audio(path, sample_rate)
+    batch = PaddedBatch([{"id": path, "sig": wav}]).to(model.device)
+    with explaining_memory(f"{path}, {seconds:.2f} s, on {model.device}"):
+        return embed_batch(batch, model.mods)[path]
+
+
+def embed_files(
+    paths: Iterable[str], model: SpeakerRecognition
+) -> EmbeddedFiles:
+    """Embed audio files, each once.
+
+    Arguments
+    ---------
+    paths : Iterable[str]
+        Of `embed_file`.
+    model : SpeakerRecognition
+        Of `load_model`.
+
+    Returns
+    -------
+    files : EmbeddedFiles
+        In the order of the paths.
+    """
+    files = EmbeddedFiles({}, {})
+    for path in tqdm(list(dict.fromkeys(paths)), "Embeddings", disable=None):
+        try:
+            files.embeddings[path] = embed_file(path, model)
+        except ValueError as error:
+            files.reasons[path] = " ".join(str(error).split())
+    return files
+
+
+def score_files(
+    rows: list[str], columns: list[str], embeddings: dict[str, Tensor]
+) -> np.ndarray:
+    """Cosine score of every file of one list with every one of another.
+
+    Arguments
+    ---------
+    rows : list[str]
+        Files.
+    columns : list[str]
+        Files; the same ones or others.
+    embeddings : dict[str, Tensor]
+        (emb_dim,) of those that have one.
+
+    Returns
+    -------
+    scores : np.ndarray
+        (rows, columns) in [-1, 1]; NaN where one of the two has none.
+
+    Example
+    -------
+    >>> embeddings = {"a": torch.tensor([2.0, 0]), "b": torch.tensor([3.0, 4])}
+    >>> score_files(["a", "silent"], ["a", "b"], embeddings)
+    array([[1. , 0.6],
+           [nan, nan]])
+    """
+    scores = np.full((len(rows), len(columns)), np.nan)
+    places = {path: place for place, path in enumerate(embeddings)}
+    row, column = (
+        np.array([i for i, path in enumerate(paths) if path in places], int)
+        for paths in (rows, columns)
+    )
+    if len(row) and len(column):
+        enrol = np.array([places[rows[i]] for i in row])
+        test = np.array([places[columns[i]] for i in column])
+        scores[np.ix_(row, column)] = cosine_scores(
+            torch.stack(list(embeddings.values())),
+            np.repeat(enrol, len(test)),
+            np.tile(test, len(enrol)),
+        ).reshape(len(enrol), len(test))
+    return scores
+
+
+def decide(score: float, threshold: float | None) -> str:
+    """Say what a score means at the model's threshold.
+
+    Arguments
+    ---------
+    score : float
+        Cosine.
+    threshold : float | None
+        That of the model folder; None without development trials.
+
+    Returns
+    -------
+    decision : str
+        In words, with the threshold.
+
+    Example
+    -------
+    >>> decide(0.5, threshold=0.25)
+    'same speaker (threshold 0.250000)'
+    >>> decide(0.5, threshold=None)
+    'no decision (the model folder has no threshold)'
+    """
+    if threshold is None:
+        return "no decision (the model folder has no threshold)"
+    is_same = score > threshold
+    kind = "same speaker" if is_same else "different speakers"
+    return f"{kind} (threshold {threshold:.6f})"
+
+
+def write_matrix(
+    file: TextIO, rows: list[str], columns: list[str], scores: np.ndarray
+) -> None:
+    """Write scores as CSV; a pair without one has an empty cell.
+
+    Arguments
+    ---------
+    file : TextIO
+        Opened with `newline=""`.
+    rows : list[str]
+        Names, which make the first column.
+    columns : list[str]
+        Names, which make the header.
+    scores : np.ndarray
+        (rows, columns).
+
+    Example
+    -------
+    >>> scores = np.array([[0.25, np.nan]])
+    >>> write_matrix(sys.stdout, ["a.wav"], ["b.wav", "c.wav"], scores)
+    ,b.wav,c.wav
+    a.wav,0.250000,
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["", *columns])
+    for name, values in zip(rows, scores, strict=True):
+        cells = ["" if np.isnan(x) else f"{x:.6f}" for x in values]
+        writer.writerow([name, *cells])
+
+
+def compare_files(paths: list[str], model: SpeakerRecognition) -> EmbeddedFiles:
+    """Show the first file's comparison with each of the others."""
+    first, *others = paths
+    files = embed_files(paths, model)
+    scores = score_files([first], others, files.embeddings)[0]
+    for other, score in zip(others, scores, strict=True):
+        pair = dict.fromkeys((first, other))
+        reasons = [files.reasons[x] for x in pair if x in files.reasons]
+        result = f"no score ({'; '.join(reasons)})"
+        if not reasons:
+            decision = decide(score, model.hparams.threshold)
+            result = f"{score:.6f}, {decision}"
+        sys.stdout.write(f"{first} and {other}: {result}\n")
+    return files
+
+
+def compare_folders(
+    folders: list[str], model: SpeakerRecognition, output: Path | None
+) -> EmbeddedFiles:
+    """Write the matrix of two folders, to a file or to standard output."""
+    rows, columns = (find_audio(folder, SUFFIXES) for folder in folders)
+    for folder, found in zip(folders, (rows, columns), strict=True):
+        if not found:
+            raise ValueError(
+                f"{Path(folder).absolute()}: no audio files (*{SUFFIXES[0]}, "
+                f"*{', *'.join(SUFFIXES[1:])})"
+            )
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    files = embed_files([*rows, *columns], model)
+    scores = score_files(rows, columns, files.embeddings)
+    names = [
+        [Path(path).relative_to(folder).as_posix() for path in found]
+        for folder, found in zip(folders, (rows, columns), strict=True)
+    ]
+    for reason in files.reasons.values():
+        sys.stderr.write(f"no scores: {reason}\n")
+    if output is None:
+        write_matrix(sys.stdout, *names, scores)
+        return files
+    with (
+        replacing(output) as partial,
+        open(partial, "w", encoding="utf-8", newline="") as file,
+    ):
+        write_matrix(file, *names, scores)
+    sys.stdout.write(
+        f"{len(rows)} x {len(columns)} scores: {output.absolute()}; threshold "
+        f"of the model: {model.hparams.threshold}\n"
+    )
+    return files
+
+
+def main(argv: list[str]) -> None:
+    """Compare what the command line names."""
+    parser = Parser(
+        prog="verify_files.py",
+        description="Compare the first audio file with each of the others, or "
+        "every file of a folder with every one of another.",
+        epilog="Example: python verify_files.py runs/mfcon/1986/model a.wav "
+        "b.wav",
+    )
+    parser.add_argument("model", help="folder that training wrote")
+    parser.add_argument("first", help="audio file or folder")
+    parser.add_argument(
+        "others", nargs="+", help="audio files, or one other folder"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="CSV file for the matrix of two folders"
+    )
+    parser.add_argument("--device", default="cpu", help="or cuda:0")
+    args = parser.parse_args(argv)
+    paths = [args.first, *args.others]
+    are_folders = [Path(path).is_dir() for path in paths]
+    if any(are_folders) and are_folders != [True, True]:
+        raise ValueError("give audio files alone, or two folders")
+    if args.output and (not any(are_folders) or args.output.is_dir()):
+        raise ValueError(
+            f"--output={args.output}: give the name of a CSV file, and two "
+            "folders to compare"
+        )
+    run_opts = {"device": args.device}
+    model, _ = load_model(args.model, "hyperparams.yaml", run_opts)
+    if any(are_folders):
+        files = compare_folders(paths, model, args.output)
+    else:
+        files = compare_files(paths, model)
+    if files.reasons:
+        num_files = len(files.reasons) + len(files.embeddings)
+        raise ValueError(
+            f"{len(files.reasons)} of {num_files} files cannot be used; the "
+            "reasons are above"
+        )
+
+
+if __name__ == "__main__":
+    run(main)
