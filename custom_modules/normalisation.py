@@ -231,10 +231,10 @@ class CohortNormalisation:
     -------
     >>> normalise = CohortNormalisation("s", top_k=2)
     >>> embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    >>> cohort = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 0.5]])
+    >>> cohort = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     >>> index = UtteranceIndex(["a", "b"], np.array([0]), np.array([1]))
     >>> normalise([0.5], index, embeddings, cohort).round(3), str(normalise)
-    (array([-0.75]), 's-norm, top 2')
+    (array([-1.707]), 's-norm, top 2')
     """
 
     def __init__(self, kind: str, top_k: int | None = None):

@@ -84,7 +84,7 @@ def narrowed(script, arguments):
     elif script == "pack.py":
         narrow = []
     else:
-        narrow = FEW
+        narrow = [*FEW, *(["--top_k=5"] if "--top_k" in typed else [])]
     return merged(*arguments, *narrow)
 
 
