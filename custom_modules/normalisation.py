@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from custom_modules.scoring import unit_embeddings
+from custom_modules.scoring import UtteranceIndex, unit_embeddings
 
 CHUNK = 128  # utterances; with a cohort of 20,000 their scores take 10 MB
 ROUNDING = 1e-6  # of a cosine in float32, and more
@@ -208,3 +208,73 @@ def s_norm(
         _normalised(scores, statistics, enrol)
         + _normalised(scores, statistics, test)
     ) / 2
+
+
+class CohortNormalisation:
+    """Z-, t- or s-norm of the scores of trials, as YAML chooses it.
+
+    Arguments
+    ---------
+    kind : str
+        "z", by the enrolled utterance's statistics; "t", by the tested one's;
+        "s", the mean of both.
+    top_k : int | None
+        Of the statistics: the highest cosines alone, which makes the s-norm
+        adaptive; None counts the whole cohort.
+
+    Raises
+    ------
+    ValueError
+        For another kind.
+
+    Example
+    -------
+    >>> normalise = CohortNormalisation("s", top_k=2)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> cohort = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> index = UtteranceIndex(["a", "b"], np.array([0]), np.array([1]))
+    >>> normalise([0.5], index, embeddings, cohort).round(3), str(normalise)
+    (array([-1.707]), 's-norm, top 2')
+    """
+
+    def __init__(self, kind: str, top_k: int | None = None):
+        if kind not in ("z", "t", "s"):
+            raise ValueError(f"kind ({kind!r}) must be 'z', 't' or 's'")
+        self.kind = kind
+        self.top_k = top_k
+
+    def __str__(self) -> str:
+        highest = "" if self.top_k is None else f", top {self.top_k}"
+        return f"{self.kind}-norm{highest}"
+
+    def __call__(
+        self,
+        scores: ArrayLike,
+        index: UtteranceIndex,
+        embeddings: Tensor,
+        cohort: Tensor,
+    ) -> np.ndarray:
+        """Normalise the scores of trials.
+
+        Arguments
+        ---------
+        scores : ArrayLike
+            Cosines (trials,).
+        index : UtteranceIndex
+            Places of the trials' utterances in the embeddings.
+        embeddings : Tensor
+            (utterances, emb_dim).
+        cohort : Tensor
+            (members, emb_dim).
+
+        Returns
+        -------
+        scores : np.ndarray
+            float64 (trials,).
+        """
+        statistics = cohort_statistics(embeddings, cohort, self.top_k)
+        if self.kind == "z":
+            return z_norm(scores, statistics, index.enrol)
+        if self.kind == "t":
+            return t_norm(scores, statistics, index.test)
+        return s_norm(scores, statistics, index.enrol, index.test)

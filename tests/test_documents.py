@@ -90,7 +90,7 @@ def narrowed(script, arguments):
     elif script in ("pack.py", "verify_files.py"):
         narrow = []
     else:
-        narrow = FEW
+        narrow = [*FEW, *(["--top_k=5"] if "--top_k" in typed else [])]
     return merged(*arguments, *narrow)
 
 

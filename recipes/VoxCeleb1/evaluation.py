@@ -186,6 +186,7 @@ def trial_origin(
     num_utterances: int,
     device: str,
     scoring: str = "cosine",
+    normalisation: str = "none",
 ) -> dict:
     """What a report says of where its scores come from, whatever the model.
 
@@ -199,6 +200,8 @@ def trial_origin(
         That ran the model, "cpu" or "cuda:0".
     scoring : str
         What the scores are.
+    normalisation : str
+        What was done to them.
 
     Returns
     -------
@@ -218,7 +221,7 @@ def trial_origin(
         "trials": trial_list.name,
         "trials_sha256": hashlib.sha256(trial_list.read_bytes()).hexdigest(),
         "scoring": scoring,
-        "score_normalisation": "none",
+        "score_normalisation": normalisation,
         "machine": machine(device),
         "num_utterances": num_utterances,
     }
