@@ -12,10 +12,10 @@ help:  ## this menu
 demo: .venv/ready  ## train and verify on synthetic voices (10 minutes)
 	$(BIN)/python $(RECIPE)/demo.py $(RECIPE)/experiments/demo.yaml
 
-test: .venv/ready  ## the test suite (3 minutes)
+test: .venv/ready  ## the test suite (6 minutes)
 	$(BIN)/python -m pytest
 
-test-long: .venv/ready  ## the tests that are too slow for `make test`
+test-long: .venv/ready  ## fuzz, soak, several processes and more (an hour)
 	$(BIN)/python -m pytest -m "long and not gpu"
 
 check: .venv/ready  ## format, lint, spelling
