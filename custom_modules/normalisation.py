@@ -38,6 +38,32 @@ class CohortStatistics(NamedTuple):
     deviation: np.ndarray
 
 
+def check_top_k(top_k: int | None, cohort_size: int) -> None:
+    """Refuse a cohort that is too small, before anything is embedded.
+
+    Arguments
+    ---------
+    top_k : int | None
+        Of :func:`cohort_statistics`.
+    cohort_size : int
+        Members.
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer than two, or than `top_k`.
+
+    Example
+    -------
+    >>> check_top_k(300, cohort_size=2000)
+    """
+    if not 2 <= (cohort_size if top_k is None else top_k) <= cohort_size:
+        raise ValueError(
+            f"top_k ({top_k}) must be from 2 to the size of the cohort "
+            f"({cohort_size}): choose another, or a larger cohort"
+        )
+
+
 def cohort_statistics(
     embeddings: Tensor, cohort: Tensor, top_k: int | None = None
 ) -> CohortStatistics:
@@ -71,12 +97,8 @@ def cohort_statistics(
     >>> cohort_statistics(torch.tensor([[2.0, 0.0]]), cohort, top_k=2)
     CohortStatistics(mean=array([0.5]), deviation=array([0.70710678]))
     """
+    check_top_k(top_k, len(cohort))
     size = len(cohort) if top_k is None else top_k
-    if not 2 <= size <= len(cohort):
-        raise ValueError(
-            f"top_k ({top_k}) must be from 2 to the size of the cohort "
-            f"({len(cohort)}): choose another, or a larger cohort"
-        )
     embeddings, cohort = (
         unit_embeddings(part).float() for part in (embeddings, cohort)
     )

@@ -23,6 +23,10 @@ class CohortUtterances(NamedTuple):
     files: dict[str, str]
     speakers: dict[str, str]
 
+    def num_members(self, is_of_speakers: bool) -> int:
+        """Of the cohort that `cohort_matrix` makes of them."""
+        return len({*self.speakers.values()} if is_of_speakers else self.files)
+
 
 def draw_cohort(
     manifest: str | Path,

@@ -15,6 +15,7 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor, nn
 
 from custom_modules.lengths import feature_lengths
+from custom_modules.normalisation import CohortNormalisation
 from custom_modules.scoring import Trials, cosine_scores, index_utterances
 
 
@@ -172,8 +173,14 @@ def embed_utterances(
     return embeddings
 
 
-def score_trials(trials: Trials, embeddings: dict[str, Tensor]) -> np.ndarray:
-    """Cosine scores of trials, as one matrix operation.
+def score_trials(
+    trials: Trials,
+    embeddings: dict[str, Tensor],
+    cohort: Tensor | None = None,
+    normalisation: CohortNormalisation | None = None,
+    is_centred: bool = False,
+) -> np.ndarray:
+    """Cosines of trials, centred and normalised where asked for.
 
     Arguments
     ---------
@@ -181,12 +188,24 @@ def score_trials(trials: Trials, embeddings: dict[str, Tensor]) -> np.ndarray:
         Of utterances that all have an embedding.
     embeddings : dict[str, Tensor]
         (emb_dim,) of each utterance.
+    cohort : Tensor | None
+        (members, emb_dim), for what follows.
+    normalisation : CohortNormalisation | None
+        None leaves the cosines.
+    is_centred : bool
+        Whether the cohort's mean is subtracted from all embeddings first.
 
     Returns
     -------
     scores : np.ndarray
-        (trials,) in [-1, 1].
+        float64 (trials,); cosines in [-1, 1].
     """
     index = index_utterances(trials)
     matrix = torch.stack([embeddings[utt_id] for utt_id in index.utt_ids])
-    return cosine_scores(matrix, index.enrol, index.test)
+    if is_centred:
+        mean = cohort.mean(dim=0)
+        matrix, cohort = matrix - mean, cohort - mean
+    scores = cosine_scores(matrix, index.enrol, index.test)
+    if normalisation is None:
+        return scores
+    return normalisation(scores, index, matrix, cohort)

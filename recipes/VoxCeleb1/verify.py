@@ -6,8 +6,6 @@ usage: python verify.py hparams/verify.yaml [--key=value …]
 
 from pathlib import Path
 
-import numpy as np
-import torch
 from cohort import cohort_matrix, draw_cohort
 from command import load_experiment, run
 from evaluation import (
@@ -18,7 +16,7 @@ from evaluation import (
     trial_speakers,
     write_report,
 )
-from extraction import embed_utterances, load_model
+from extraction import embed_utterances, load_model, score_trials
 from processes import gather_from_all, process_group, run_on_main
 from report import make_report
 from speechbrain.inference.speaker import SpeakerRecognition
@@ -29,13 +27,8 @@ from voxceleb1_layout import find_trials, find_utterances
 from whole_utterances import choose_batch_seconds
 
 from custom_modules.distributed import process_rank
-from custom_modules.normalisation import CohortNormalisation
-from custom_modules.scoring import (
-    Trials,
-    cosine_scores,
-    index_utterances,
-    read_trials,
-)
+from custom_modules.normalisation import check_top_k
+from custom_modules.scoring import read_trials
 
 KEYS = [
     "seed",
@@ -87,6 +80,9 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
             hparams["seed"],
             trial_speakers(trials),
         )
+        if hparams["normalisation"] is not None:
+            num_members = drawn.num_members(hparams["cohort_speaker_means"])
+            check_top_k(hparams["normalisation"].top_k, num_members)
     embeddings = embed(utterances, f"files of {trial_list}", model, hparams)
     cohort = None
     if needs_cohort:
@@ -97,8 +93,12 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
         )
     if process_rank() > 0:
         return
-    scores = score(
-        trials, embeddings, cohort, hparams["normalisation"], hparams["centre"]
+    scores = score_trials(
+        trials,
+        embeddings,
+        cohort,
+        hparams["normalisation"],
+        is_centred=hparams["centre"],
     )
     report = make_report(
         trials,
@@ -142,44 +142,6 @@ def embed(
         disable=True if process_rank() else None,
     )
     return gather_from_all(embed_utterances(progress, model.mods, model.device))
-
-
-def score(
-    trials: Trials,
-    embeddings: dict[str, Tensor],
-    cohort: Tensor | None,
-    normalisation: CohortNormalisation | None,
-    is_centred: bool,
-) -> np.ndarray:
-    """Cosines of the trials, centred and normalised where asked for.
-
-    Arguments
-    ---------
-    trials : Trials
-        Of utterances that all have an embedding.
-    embeddings : dict[str, Tensor]
-        (emb_dim,) of each utterance.
-    cohort : Tensor | None
-        (members, emb_dim), where there is something to do by it.
-    normalisation : CohortNormalisation | None
-        None leaves the cosines.
-    is_centred : bool
-        Whether the cohort's mean is subtracted from all embeddings first.
-
-    Returns
-    -------
-    scores : np.ndarray
-        float64 (trials,).
-    """
-    index = index_utterances(trials)
-    matrix = torch.stack([embeddings[utt_id] for utt_id in index.utt_ids])
-    if is_centred:
-        mean = cohort.mean(dim=0)
-        matrix, cohort = matrix - mean, cohort - mean
-    scores = cosine_scores(matrix, index.enrol, index.test)
-    if normalisation is None:
-        return scores
-    return normalisation(scores, index, matrix, cohort)
 
 
 def describe(hparams: dict, cohort: Tensor | None) -> str:
