@@ -185,6 +185,35 @@ def test_list_is_fetched_once_and_kept(corpus, tmp_path, monkeypatch):
     assert list((tmp_path / "save").iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("O", "veri_test.txt"),
+        ("O-clean", "veri_test2.txt"),
+        ("H-clean", "list_test_hard2.txt"),
+    ],
+)
+def test_a_list_is_known_by_the_name_that_papers_use(
+    tmp_path, monkeypatch, name, file
+):
+    """Found in the data, else fetched."""
+    asked = []
+
+    def urlopen(url, timeout):
+        asked.append(url.rpartition("/")[2])
+        return Response(TRIALS.encode())
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    data = tmp_path / "data"
+    (data / "meta").mkdir(parents=True)
+    (data / "veri_test3.txt").write_text(TRIALS)
+    assert find_trials(data, tmp_path, name) == tmp_path / file
+    assert asked == [file]
+    (data / "meta" / file).write_text(TRIALS)
+    assert find_trials(data, tmp_path, name) == data / "meta" / file
+    assert len(asked) == 1
+
+
 def test_page_instead_of_a_list_is_not_kept(corpus, tmp_path, monkeypatch):
     (corpus / "veri_test2.txt").unlink()
     page = Response(b"<html>Please log in</html>\n")

@@ -22,7 +22,16 @@ from custom_modules.scoring import read_trials, utterance_id
 logger = logging.getLogger(__name__)
 
 WAV_FOLDERS = ("wav", "*/wav", "*/*/wav")
-TRIAL_LISTS = ("veri_test2.txt", "veri_test.txt")  # cleaned, original
+# VoxCeleb1's lists by the names that papers use.
+TRIAL_NAMES = {
+    "O": "veri_test.txt",
+    "O-clean": "veri_test2.txt",
+    "E": "list_test_all.txt",
+    "E-clean": "list_test_all2.txt",
+    "H": "list_test_hard.txt",
+    "H-clean": "list_test_hard2.txt",
+}
+TRIAL_LISTS = (TRIAL_NAMES["O-clean"], TRIAL_NAMES["O"])  # without a name
 META_FILES = ("meta/vox1_meta.csv", "vox1_meta.csv")
 TRIALS_URL = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/"
 TIMEOUT = 30  # seconds without an answer
@@ -125,8 +134,9 @@ def find_trials(
     save_folder : str | Path
         Where a list that was fetched is kept.
     trials : str | Path | None
-        A path, or the name of a list in the folders above; None for
-        `veri_test2.txt` (VoxCeleb1-O cleaned), else `veri_test.txt`.
+        "O", "O-clean", "E", "E-clean", "H" or "H-clean" of VoxCeleb1; a path;
+        or the name of a list in the folders above. None for "O-clean", else
+        "O".
 
     Returns
     -------
@@ -149,15 +159,17 @@ def find_trials(
     """
     data_folder = Path(data_folder).absolute()
     save_folder = Path(save_folder).absolute()
+    trials = TRIAL_NAMES.get(str(trials), trials)
     names = (str(trials),) if trials else TRIAL_LISTS
     folders = (data_folder, data_folder / "meta")
-    places = [Path(trials).absolute()] if trials else []
+    is_path = trials and trials not in TRIAL_NAMES.values()
+    places = [Path(trials).absolute()] if is_path else []
     places += [folder / name for name in names for folder in folders]
     places += [save_folder / name for name in names]
     path = _first_file(places)
     if path:
         return path
-    if names[0] in TRIAL_LISTS:
+    if names[0] in TRIAL_NAMES.values():
         return _download_trials(names[0], data_folder, save_folder / names[0])
     looked = "\n  ".join(dict.fromkeys(map(str, places)))
     raise FileNotFoundError(
