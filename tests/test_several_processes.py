@@ -22,7 +22,7 @@ WEIGHTS = 1e-5
 # Adam makes steps of full size of gradients that are rounding alone (biases
 # before a norm), so what rounds differently would differ by as much.
 # With seed 1986 already one process ends 1e-4 apart with one thread and with
-# two, on some processors: what is rounding grows. With seeds 1 and 2 it is 1e-6.
+# two, on some processors: what is rounding grows. With seed 1 it is 1e-6.
 OPTIONS = [
     "--seed=1",
     "--opt_class=!name:torch.optim.SGD",
