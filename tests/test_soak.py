@@ -149,24 +149,24 @@ def check(content):
 
 @ON_LINUX
 def test_a_short_soak(corpus, tmp_path, capsys):
-    """Of 4 epochs of 9 steps each."""
+    """Of 8 epochs of 9 steps each."""
     soak.main(
         [
             f"--data_folder={corpus}",
             f"--output={tmp_path}",
-            *("--steps=36", "--ckpt_interval_steps=3", "--interval=0.1"),
+            *("--steps=72", "--ckpt_interval_steps=3", "--interval=0.02"),
         ]
     )
     content = json.loads((tmp_path / "soak.json").read_text())
-    assert content["steps"] == 36
-    assert content["num_validations"] == 4
+    assert content["steps"] == 72
+    assert content["num_validations"] == 8
     # Thrice within an epoch, at its last step once more, after validation.
-    assert content["num_checkpoints"] == 4 * 5
+    assert content["num_checkpoints"] == 8 * 5
     targets = check(content)
     for who in ("main", "workers"):
         assert targets[f"{who}: more threads"]["is_met"]
         assert targets[f"{who}: more handles"]["value"] <= IN_FLIGHT
-    assert "36 steps in " in capsys.readouterr().out
+    assert "72 steps in " in capsys.readouterr().out
 
 
 @pytest.mark.long
