@@ -122,6 +122,9 @@ def test_no_augmentation_folder_says_where_to_get_it(corpus, tmp_path, key):
         ("--batch_size=1000", "number of training utterances"),
         ("--blocks=[0, 7", "not valid YAML"),
         ("--train_log=a=b", "another '='"),
+        ("--batch_size=9**9**9", "write the number, not a power"),
+        ("--train_log=<train_log><train_log>", "'train_log' refers to itself"),
+        ("--output_folder=<save_folder>", "refers to itself"),
     ],
 )
 def test_wrong_overrides_are_named(corpus, tmp_path, override, message):

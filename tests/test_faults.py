@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -94,21 +95,32 @@ def test_a_full_disk_loses_no_checkpoint(
     assert_same_training(tmp_path, trained)
 
 
-def test_a_folder_that_cannot_be_written_is_named_first(tmp_path):
-    """As another user, for root may write everywhere."""
-    folder = tmp_path / "results"
-    folder.mkdir(mode=0o555)
+def test_a_folder_that_cannot_be_written_is_named_first():
+    """As another user, for root may write everywhere; not so where it can."""
     user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        with (
-            pytest.raises(OSError, match=r"results: nothing can be written"),
-            using(folder, "lock"),
-        ):
-            pass
-    finally:
-        os.seteuid(user)
+    with tempfile.TemporaryDirectory() as name:  # tmp_path is the user's alone
+        folder = Path(name) / "results"
+        folder.mkdir()
+        Path(name).chmod(0o755)
+        folder.chmod(0o777)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            with using(folder, "lock"):
+                pass
+            (folder / "lock").unlink()
+        finally:
+            os.seteuid(user)
+        folder.chmod(0o555)
+        if user == 0:
+            os.seteuid(65534)
+        message = r"results: nothing can be written there \(Permission denied\)"
+        try:
+            with pytest.raises(OSError, match=message), using(folder, "lock"):
+                pass
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o755)
 
 
 def test_results_below_a_file_are_refused_before_any_work(

@@ -237,7 +237,10 @@ def overrides(keys):
         | st.floats().map(str)
         | st.sampled_from(["", "null", "True", "2001-99-99", "0b_", "=", "<<"])
         | st.sampled_from(["- a", "{a: 1}", "&a [*a]", "[1, 2]", "a: b", "--"])
-        | st.sampled_from(["<seed>", "<trials>", "0/0", "a\nb", "\ud800", "\0"])
+        | st.sampled_from(keys).map("<{0}><{0}>".format)
+        | st.sampled_from(
+            ["9**9**9", "<seed>", "<trials>", "0/0", "a\nb", "\ud800", "\0"]
+        )
         | st.sampled_from(["[", "{", "- ", "[{"]).map(lambda part: part * 400)
         | st.text(letters, max_size=20)
     )

@@ -12,7 +12,7 @@ from recipe_commands import RECIPE
 PROGRAM = """
 import multiprocessing, sys
 from torch.utils.data import DataLoader
-from interruption import leave_to_main
+from loader_workers import leave_to_main
 
 kept = DataLoader(
     range(4),

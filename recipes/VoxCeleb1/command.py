@@ -6,6 +6,7 @@ import difflib
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable
@@ -111,6 +112,8 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
                 "HyperPyYAML would merge it into the old one without checking "
                 "its keys"
             )
+    written = _parse(text, hparams_file)
+    _refuse_endless(hparams_file, written, given)
     try:
         with open(hparams_file, encoding="utf-8") as file:
             hparams = load_hyperpyyaml(file, overrides)
@@ -125,7 +128,7 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
             similar = difflib.get_close_matches(key, hparams)
             hint = f"; is {similar[0]!r} a misspelling?" if similar else ""
             raise ValueError(f"{hparams_file}: key {key!r} is missing{hint}")
-    for key, value in _parse(text, hparams_file).items():
+    for key, value in written.items():
         # An object may be an alternative that the command line chooses.
         is_object = isinstance(value, dict) or str(value).startswith("!")
         is_used = key in keys or f"<{key}>" in text or key.startswith("__")
@@ -158,6 +161,30 @@ def _parse(text: str, origin: str) -> dict:
     if not isinstance(values, dict):
         raise ValueError(f"{origin}: not keys and their values")
     return values
+
+
+def _refuse_endless(hparams_file: str, written: dict, given: dict) -> None:
+    """What HyperPyYAML would resolve for ever: circles, and powers."""
+    for key, value in given.items():
+        if isinstance(value, str) and "**" in value:
+            raise ValueError(
+                f"{hparams_file}: --{key}={value!r}: write the number, not a "
+                "power, which may take for ever"
+            )
+    values = {**written, **given}
+    uses = {key: re.findall(r"<(\w+)", str(values[key])) for key in values}
+    for first in uses:
+        seen, waiting = set(), [first]
+        while waiting:
+            for key in uses.get(waiting.pop(), []):
+                if key == first:
+                    raise ValueError(
+                        f"{hparams_file}: {first!r} refers to itself, by the "
+                        f"file or the overrides {given}"
+                    )
+                if key not in seen:
+                    seen.add(key)
+                    waiting.append(key)
 
 
 def refuse_several_processes() -> None:
@@ -194,7 +221,10 @@ def run(
         sys.stderr.write(f"{stop}\n")
         sys.exit(stop.exit_status)
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped; nothing was under way that is to be saved\n")
+        sys.stderr.write(
+            "Stopped at once: the same command begins anew, a training at its "
+            "last checkpoint\n"
+        )
         sys.exit(128 + signal.SIGINT)
     except (ValueError, OSError) as error:
         logger.debug("The error below came from here:", exc_info=True)

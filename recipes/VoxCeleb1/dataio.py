@@ -5,7 +5,7 @@ What is random depends on seed, epoch and utterance alone.
 
 import numpy as np
 import torch
-from interruption import leave_to_main
+from loader_workers import leave_to_main
 from manifest import Manifest, Row
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import SaveableDataLoader

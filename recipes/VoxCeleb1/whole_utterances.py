@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from interruption import leave_to_main
+from loader_workers import leave_to_main
 from manifest import Manifest
 from processes import own_share
 from speechbrain.dataio.batch import PaddedBatch
