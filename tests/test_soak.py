@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import soak
-from benchmarks.soak import Sample, Usage
+from benchmarks import process_usage, soak
+from benchmarks.process_usage import Usage
+from benchmarks.soak import Sample
 
 RESULT = Path(__file__).parents[1] / "results" / "soak" / "soak.json"
 NUM_STEPS = 2000
@@ -90,18 +91,18 @@ def test_workers_that_do_not_end_are_an_error():
 
 
 @ON_LINUX
-@pytest.mark.parametrize("kind", list(soak.MEMORY))
+@pytest.mark.parametrize("kind", list(process_usage.MEMORY))
 def test_memory_handles_and_threads_are_seen(kind, tmp_path):
     """Of this process, before and after it takes more."""
-    if kind == "PSS" and soak.memory_kind() != "PSS":
+    if kind == "PSS" and process_usage.memory_kind() != "PSS":
         pytest.skip("this kernel does not tell it")
-    before = soak.read_usage(os.getpid(), kind)
+    before = process_usage.read_usage(os.getpid(), kind)
     end = threading.Event()
     thread = threading.Thread(target=end.wait)
     thread.start()
     with open(tmp_path / "file", "wb"):
         block = np.ones(2**23)  # 64 MiB
-        after = soak.read_usage(os.getpid(), kind)
+        after = process_usage.read_usage(os.getpid(), kind)
     end.set()
     thread.join()
     assert after.handles == before.handles + 1
@@ -119,7 +120,7 @@ def test_an_orphan_is_seen():
     ) as process:
         orphan = int(process.stdout.readline())
         process.wait()
-        assert soak.processes_of(process.pid) == {orphan}
+        assert process_usage.processes_of(process.pid) == {orphan}
         os.kill(orphan, 9)
 
 
