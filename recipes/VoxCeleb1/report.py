@@ -94,6 +94,19 @@ def summarise(report: dict) -> str:
         f"EER {report['eer_percent']:.2f} % (95 % over speakers: {low:.2f} to "
         f"{high:.2f} %), {costs}",
     ]
+    if "calibration" in report:
+        calibration = report["calibration"]
+        changes = "; ".join(
+            f"{name} {', '.join(f'{k} {x:.3f}' for k, x in values.items())}"
+            for name, values in (
+                ("Cllr", calibration["cllr"]),
+                ("actual DCF(0.01)", calibration["actual_dcf_0.01"]),
+            )
+        )
+        lines.append(
+            f"{changes} (learnt on {calibration['num_trials']} trials of "
+            f"{calibration['trials']})"
+        )
     if report["num_speakers_trained_on"]:
         lines.append(
             f"NOT A FAIR TEST: {report['num_speakers_trained_on']} of "
