@@ -4,8 +4,10 @@
 usage: python verify.py hparams/verify.yaml [--key=value …]
 """
 
+import sys
 from pathlib import Path
 
+from block_rates import measure_model_blocks
 from cohort import cohort_matrix, draw_cohort
 from command import load_experiment, run
 from evaluation import (
@@ -19,6 +21,7 @@ from evaluation import (
 from extraction import embed_utterances, load_model, score_trials
 from processes import gather_from_all, process_group, run_on_main
 from report import make_report
+from report_page import write_report_page
 from speechbrain.inference.speaker import SpeakerRecognition
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
@@ -47,7 +50,10 @@ KEYS = [
     "batch_seconds",
     "num_workers",
     "num_resamples",
+    "page",
+    "block_rates",
 ]
+BLOCK_SETTINGS = ("batch_seconds", "num_workers", "num_resamples", "seed")
 
 
 def main(argv: list[str]) -> None:
@@ -91,6 +97,16 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
             drawn.speakers,
             hparams["cohort_speaker_means"],
         )
+    blocks = {}
+    if hparams["block_rates"]:
+        blocks["block_rates"] = measure_model_blocks(
+            model,
+            training,
+            hparams["model_folder"],
+            trials,
+            utterances,
+            **{key: hparams[key] for key in BLOCK_SETTINGS},
+        )
     if process_rank() > 0:
         return
     scores = score_trials(
@@ -116,9 +132,22 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
             "num_speakers_trained_on": len(overlap),
             "model": f"{hparams['model_folder']}/{hparams['model_yaml']}",
             "training": {k: v for k, v in training.items() if k != "speakers"},
+            **blocks,
         },
     )
     write_report(output_folder, trials, scores, report)
+    if hparams["page"]:
+        write_report_page(
+            output_folder / "report.html",
+            report,
+            trials,
+            scores,
+            utterances,
+            data_folder=hparams["data_folder"],
+            model=model,
+            settings={key: hparams[key] for key in KEYS},
+        )
+        sys.stdout.write(f"report.html: {output_folder.resolve()}\n")
 
 
 def embed(
