@@ -153,12 +153,12 @@ def encode_recordings(
     wavs, problems = {}, {}
     for utt_id in utt_ids:
         if utt_id not in utterances:
-            problems[utt_id] = "there is no file of it"
+            problems[utt_id] = "there is no file"
             continue
         try:
             wav = read_audio(utterances[utt_id], SAMPLE_RATE)
         except ValueError:
-            problems[utt_id] = "its file cannot be read"
+            problems[utt_id] = "the file cannot be read"
             continue
         wavs[utt_id] = wav[: round(MAX_SECONDS * SAMPLE_RATE)].clone().numpy()
     seconds = MAX_SECONDS

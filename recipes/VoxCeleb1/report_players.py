@@ -111,8 +111,8 @@ def _notes(examples: Examples, recordings: Recordings) -> list[str]:
     if recordings.problems:
         reasons = sorted(set(recordings.problems.values()))
         notes.append(
-            f"{len(recordings.problems)} recordings are left out: "
-            f"{'; '.join(reasons)}."
+            f"Recordings left out: {len(recordings.problems)} "
+            f"({'; '.join(reasons)}).",
         )
     return notes
 

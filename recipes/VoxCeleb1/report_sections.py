@@ -272,8 +272,8 @@ def show_blocks(rates: dict | None) -> Html:
         title,
         element(
             "p",
-            "What each block of the encoder knows of the speaker: the cosine "
-            "between means and deviations of its frames, and between the "
+            "What each block of the encoder knows of the speaker, by plain "
+            "cosines: of means and deviations of its frames, and of the "
             "embeddings of its trained head, if it has one.",
         ),
         element(
