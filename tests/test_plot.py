@@ -76,7 +76,7 @@ def test_attention_of_a_model_without_is_refused_before_all(tmp_path):
                 f"--output={tmp_path}/attention",
             ]
         )
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [model]
 
 
 def test_blocks_are_measured_drawn_and_drawn_again(
