@@ -11,6 +11,20 @@ from pathlib import Path
 SUMS = "SHA256SUMS"  # in the format of the command sha256sum
 
 
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's content, as sha256sum prints it.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.txt"
+    >>> _ = path.write_text("a")
+    >>> file_digest(path)[:8]
+    'ca978112'
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_checksums(folder: str | Path) -> None:
     """Write SHA256SUMS beside the files of a folder, and all of it to disk.
 
@@ -31,7 +45,7 @@ def write_checksums(folder: str | Path) -> None:
     """
     folder = Path(folder)
     files = sorted(path for path in folder.iterdir() if path.name != SUMS)
-    lines = [f"{_digest(path)}  {path.name}\n" for path in files]
+    lines = [f"{file_digest(path)}  {path.name}\n" for path in files]
     (folder / SUMS).write_text("".join(lines), "utf-8")
     for path in [*files, folder / SUMS, folder]:
         descriptor = os.open(path, os.O_RDONLY)
@@ -70,15 +84,10 @@ def find_damage(folder: str | Path) -> str | None:
             digest, separator, name = line.partition("  ")
             if not separator or "/" in name:
                 return f"{SUMS} is no list of checksums"
-            if _digest(folder / name) != digest:
+            if file_digest(folder / name) != digest:
                 return f"{name} is not as it was written"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (OSError, UnicodeDecodeError) as error:
         return str(error)
     return None if lines else f"{SUMS} is empty"
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

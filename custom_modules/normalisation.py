@@ -9,6 +9,7 @@ as in Matějka et al., https://doi.org/10.21437/Interspeech.2017-803.
 """
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -64,6 +65,32 @@ def check_top_k(top_k: int | None, cohort_size: int) -> None:
         )
 
 
+def statistics_of_highest(scores: np.ndarray, size: int) -> CohortStatistics:
+    """Mean and deviation of the highest scores of each row.
+
+    Arguments
+    ---------
+    scores : np.ndarray
+        (utterances, members), reordered in place.
+    size : int
+        How many are the highest, from 2 to all.
+
+    Returns
+    -------
+    statistics : CohortStatistics
+        One entry for each row.
+
+    Example
+    -------
+    >>> statistics_of_highest(np.array([[0.0, 1.0, -1.0]]), 2).mean
+    array([0.5])
+    """
+    # Half the time of topk: within the highest there is no order.
+    scores.partition(scores.shape[1] - size, axis=1)
+    highest = scores[:, scores.shape[1] - size :].astype(np.float64)
+    return CohortStatistics(highest.mean(axis=1), highest.std(axis=1, ddof=1))
+
+
 def cohort_statistics(
     embeddings: Tensor, cohort: Tensor, top_k: int | None = None
 ) -> CohortStatistics:
@@ -110,12 +137,11 @@ def cohort_statistics(
             own.cosines = torch.empty(CHUNK, len(cohort))
         chunk = embeddings[start : start + CHUNK]
         cosines = own.cosines[: len(chunk)]
-        highest = torch.mm(chunk, cohort.T, out=cosines).numpy()
-        # Half the time of topk: within the highest there is no order.
-        highest.partition(len(cohort) - size, axis=1)
-        highest = highest[:, len(cohort) - size :].astype(np.float64)
-        means[start : start + CHUNK] = highest.mean(axis=1)
-        deviations[start : start + CHUNK] = highest.std(axis=1, ddof=1)
+        torch.mm(chunk, cohort.T, out=cosines)
+        rows = slice(start, start + CHUNK)
+        means[rows], deviations[rows] = statistics_of_highest(
+            cosines.numpy(), size
+        )
 
     with ThreadPoolExecutor(
         torch.get_num_threads(),
@@ -275,26 +301,32 @@ class CohortNormalisation:
         index: UtteranceIndex,
         embeddings: Tensor,
         cohort: Tensor,
+        measure: Callable[
+            [Tensor, Tensor, int | None], CohortStatistics
+        ] = cohort_statistics,
     ) -> np.ndarray:
         """Normalise the scores of trials.
 
         Arguments
         ---------
         scores : ArrayLike
-            Cosines (trials,).
+            (trials,), of the kind that `measure` measures.
         index : UtteranceIndex
             Places of the trials' utterances in the embeddings.
         embeddings : Tensor
             (utterances, emb_dim).
         cohort : Tensor
             (members, emb_dim).
+        measure : Callable
+            What gives the statistics of embeddings, cohort and `top_k`: of
+            cosines, or a back-end's `cohort_statistics`.
 
         Returns
         -------
         scores : np.ndarray
             float64 (trials,).
         """
-        statistics = cohort_statistics(embeddings, cohort, self.top_k)
+        statistics = measure(embeddings, cohort, self.top_k)
         if self.kind == "z":
             return z_norm(scores, statistics, index.enrol)
         if self.kind == "t":

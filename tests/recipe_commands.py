@@ -107,6 +107,7 @@ def run_verify(data, model, output, *overrides):
             "--num_workers=0",
             "--batch_seconds=4",
             "--num_resamples=20",
+            "--cache_folder=null",
             *overrides,
         )
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from audio_files import find_audio
-from cohort import cohort_matrix, draw_cohort
+from cohort import cohort_matrix, draw_training
 from extraction import load_model
 from manifest import Manifest
 from recipe_commands import run_verify
@@ -112,7 +112,7 @@ def test_the_command_s_scores_are_those_of_a_plain_loop(
     [
         (["--top_k=1000"], r"top_k \(1000\) must be from 2 to the size of"),
         (["--cohort_size=1"], r"cohort_size \(1\) must be 2 or more"),
-        (["--cohort_manifest=nowhere.csv"], r"nowhere\.csv: cannot be read"),
+        (["--train_manifest=nowhere.csv"], r"nowhere\.csv: cannot be read"),
     ],
 )
 def test_a_cohort_that_does_not_do_is_named(
@@ -141,19 +141,22 @@ def test_speakers_of_the_trials_are_no_cohort(corpus, trained, tmp_path):
             trained / "model",
             tmp_path / "out",
             "--centre=True",
-            f"--cohort_manifest={manifest}",
+            f"--train_manifest={manifest}",
         )
 
 
 def test_a_cohort_is_drawn_by_seed(corpus, trained):
     path = trained / "save" / "train.csv"
     first, again, other = (
-        draw_cohort(path, corpus, 20, seed, set()) for seed in (1, 1, 2)
+        draw_training(path, corpus, "cohort_size", 20, seed, set())
+        for seed in (1, 1, 2)
     )
     assert first == again != other
     assert len(first.files) == len(first.speakers) == 20
-    everything = draw_cohort(path, corpus, 10**6, 1, set())
-    assert everything == draw_cohort(path, corpus, None, 1, set())
+    everything = draw_training(path, corpus, "cohort_size", 10**6, 1, set())
+    assert everything == draw_training(
+        path, corpus, "cohort_size", None, 1, set()
+    )
 
 
 def test_a_speaker_s_mean_is_of_unit_embeddings():
@@ -170,7 +173,7 @@ def test_a_speaker_s_mean_is_of_unit_embeddings():
 
 def test_without_normalisation_no_cohort_is_read(corpus, trained, tmp_path):
     run_verify(
-        corpus, trained / "model", tmp_path, "--cohort_manifest=nowhere.csv"
+        corpus, trained / "model", tmp_path, "--train_manifest=nowhere.csv"
     )
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["score_normalisation"] == "none"

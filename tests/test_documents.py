@@ -12,6 +12,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import compare
+import fuse
 import ivector_plda
 import numpy as np
 import pack
@@ -36,6 +37,7 @@ MAINS = {
     "train_speaker_embeddings.py": train_speaker_embeddings.main,
     "verify.py": verify.main,
     "compare.py": compare.main,
+    "fuse.py": fuse.main,
     "verify_files.py": verify_files.main,
     "ivector_plda.py": ivector_plda.main,
     "reproduce.py": reproduce.main,
@@ -85,7 +87,7 @@ def narrowed(script, arguments):
         narrow += ["--utterances_per_session=2", "--num_sessions=2"]
     elif script == "plot.py":
         narrow = FEW if arguments[0] == "blocks" else []
-    elif script == "compare.py":
+    elif script in ("compare.py", "fuse.py"):
         narrow = FEW[1:]
     elif script in ("pack.py", "verify_files.py"):
         narrow = []

@@ -1,4 +1,4 @@
-"""The cohort of score normalisation: embeddings of training utterances."""
+"""Training utterances that scoring needs: cohort of normalisation, PLDA's."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from manifest import Manifest, Row
 from torch import Tensor
 
 
-class CohortUtterances(NamedTuple):
+class TrainingUtterances(NamedTuple):
     """Utterances to embed.
 
     Arguments
@@ -28,13 +28,14 @@ class CohortUtterances(NamedTuple):
         return len({*self.speakers.values()} if is_of_speakers else self.files)
 
 
-def draw_cohort(
+def draw_training(
     manifest: str | Path,
     data_folder: str | Path,
+    key: str,
     size: int | None,
     seed: int,
     trial_speakers: set[str],
-) -> CohortUtterances:
+) -> TrainingUtterances:
     """Draw utterances of a manifest, none of them of a speaker of the trials.
 
     Arguments
@@ -43,6 +44,8 @@ def draw_cohort(
         Of the training, save/train.csv.
     data_folder : str | Path
         What the manifest's files are below.
+    key : str
+        What YAML calls the size.
     size : int | None
         How many; None, or more than there are, takes all.
     seed : int
@@ -52,7 +55,7 @@ def draw_cohort(
 
     Returns
     -------
-    cohort : CohortUtterances
+    drawn : TrainingUtterances
         Sorted by identifier.
 
     Raises
@@ -65,7 +68,7 @@ def draw_cohort(
     >>> path = getfixture("tmp_path") / "train.csv"
     >>> row = "a/s/1,1.0,$data_root/wav/a/s/1.wav,a"
     >>> _ = path.write_text(f"ID,duration,wav,spk_id\\n{row}")
-    >>> draw_cohort(path, "data", None, 1, trial_speakers={"b"}).speakers
+    >>> draw_training(path, "data", "cohort_size", None, 1, {"b"}).speakers
     {'a/s/1': 'a'}
     """
     rows: list[Row] = list(Manifest(manifest, data_folder))
@@ -73,15 +76,16 @@ def draw_cohort(
     if shared:
         raise ValueError(
             f"{manifest}: {len(shared)} of its speakers are in the trials "
-            f"({', '.join(sorted(shared)[:5])}): a cohort must have others"
+            f"({', '.join(sorted(shared)[:5])}): a cohort, or PLDA, must have "
+            "others"
         )
     if size is not None and size < len(rows):
         if size < 2:
-            raise ValueError(f"cohort_size ({size}) must be 2 or more, or null")
+            raise ValueError(f"{key} ({size}) must be 2 or more, or null")
         chosen = np.random.default_rng(seed).permutation(len(rows))[:size]
         rows = [rows[place] for place in chosen]
     rows.sort()
-    return CohortUtterances(
+    return TrainingUtterances(
         {row.utt_id: row.wav for row in rows},
         {row.utt_id: row.spk_id for row in rows},
     )

@@ -14,9 +14,12 @@ from speechbrain.inference.speaker import SpeakerRecognition
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor, nn
 
+from custom_modules.backends import CosineBackend, PLDABackend
 from custom_modules.lengths import feature_lengths
 from custom_modules.normalisation import CohortNormalisation
-from custom_modules.scoring import Trials, cosine_scores, index_utterances
+from custom_modules.scoring import Trials, index_utterances
+
+Backend = CosineBackend | PLDABackend
 
 
 def load_model(
@@ -179,8 +182,9 @@ def score_trials(
     cohort: Tensor | None = None,
     normalisation: CohortNormalisation | None = None,
     is_centred: bool = False,
+    backend: Backend | None = None,
 ) -> np.ndarray:
-    """Cosines of trials, centred and normalised where asked for.
+    """Score trials, centred and normalised where asked for.
 
     Arguments
     ---------
@@ -191,21 +195,26 @@ def score_trials(
     cohort : Tensor | None
         (members, emb_dim), for what follows.
     normalisation : CohortNormalisation | None
-        None leaves the cosines.
+        None leaves the scores as they are.
     is_centred : bool
         Whether the cohort's mean is subtracted from all embeddings first.
+    backend : Backend | None
+        Fitted, one of `custom_modules.backends`; None is the cosine.
 
     Returns
     -------
     scores : np.ndarray
-        float64 (trials,); cosines in [-1, 1].
+        float64 (trials,); cosines are in [-1, 1].
     """
     index = index_utterances(trials)
     matrix = torch.stack([embeddings[utt_id] for utt_id in index.utt_ids])
     if is_centred:
         mean = cohort.mean(dim=0)
         matrix, cohort = matrix - mean, cohort - mean
-    scores = cosine_scores(matrix, index.enrol, index.test)
+    backend = backend or CosineBackend()
+    scores = backend.score(matrix, index.enrol, index.test)
     if normalisation is None:
         return scores
-    return normalisation(scores, index, matrix, cohort)
+    return normalisation(
+        scores, index, matrix, cohort, backend.cohort_statistics
+    )

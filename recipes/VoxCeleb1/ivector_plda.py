@@ -27,7 +27,6 @@ from ivector_extraction import (
     draw_frames,
     extract_ivectors,
 )
-from plda_backend import Backend, check_sizes, score_trials, train_backend
 from report import git_commit, machine, make_report
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import infer_device
@@ -45,6 +44,12 @@ from whole_utterances import (
 from custom_modules.cepstra import VoicedCepstra
 from custom_modules.ivector import TotalVariability
 from custom_modules.metrics import equal_error_rate
+from custom_modules.plda import (
+    Backend,
+    check_sizes,
+    score_trials,
+    train_backend,
+)
 from custom_modules.scoring import Trials, read_trials, speaker_id
 from custom_modules.ubm import DiagonalGMM
 

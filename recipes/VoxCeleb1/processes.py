@@ -23,6 +23,7 @@ from custom_modules.distributed import (
 )
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 
 class MainProcessError(ValueError):
@@ -128,15 +129,15 @@ def gather_from_all(items: dict) -> dict:
     return {key: value for part in parts for key, value in part.items()}
 
 
-def own_share(batches: Iterable[list[int]]) -> list[list[int]]:
-    """This process's batches, dealt in turn.
+def own_share(items: Iterable[Item]) -> list[Item]:
+    """This process's items, such as batches, dealt in turn.
 
     Example
     -------
     >>> own_share([[0, 1], [2]])
     [[0, 1], [2]]
     """
-    return list(batches)[process_rank() :: num_processes()]
+    return list(items)[process_rank() :: num_processes()]
 
 
 def seed_process(seed: int) -> None:

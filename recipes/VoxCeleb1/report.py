@@ -101,6 +101,19 @@ def summarise(report: dict) -> str:
         f"({cost_low:.3f} to {cost_high:.3f}), minDCF({second}) "
         f"{report[f'min_dcf_{second}']:.3f}",
     ]
+    if "calibration" in report:
+        calibration = report["calibration"]
+        changes = "; ".join(
+            f"{name} {', '.join(f'{k} {x:.3f}' for k, x in values.items())}"
+            for name, values in (
+                ("Cllr", calibration["cllr"]),
+                ("actual DCF(0.01)", calibration["actual_dcf_0.01"]),
+            )
+        )
+        lines.append(
+            f"{changes} (learnt on {calibration['num_trials']} trials of "
+            f"{calibration['trials']})"
+        )
     if report["num_speakers_trained_on"]:
         lines.append(
             f"NOT A FAIR TEST: {report['num_speakers_trained_on']} of "

@@ -2,48 +2,72 @@
 """Verify a trained model on a list of trials.
 
 usage: python verify.py hparams/verify.yaml [--key=value …]
+
+With --scores=FILE it reports on the score file of any toolkit, without a
+model; with --extract_to=FILE.npz it writes embeddings and scores nothing.
 """
 
+from functools import partial
 from pathlib import Path
 
-from cohort import cohort_matrix, draw_cohort
+import numpy as np
+from calibrating import describe_calibration, measure_llrs
 from command import load_experiment, run
-from evaluation import (
-    locate_utterances,
-    make_loader,
-    refuse_overlap,
-    trial_origin,
-    trial_speakers,
-    write_report,
-)
-from extraction import embed_utterances, load_model, score_trials
-from processes import gather_from_all, process_group, run_on_main
+from embedding_cache import open_cache
+from embedding_files import extract
+from evaluation import trial_origin, trial_speakers, write_report
+from extraction import load_model
+from processes import process_group, run_on_main
+from quality_measurement import measure_quality, quality_columns
 from report import make_report
-from speechbrain.inference.speaker import SpeakerRecognition
+from score_report import report_scores
 from speechbrain.utils.run_opts import RunOptions
-from torch import Tensor
-from tqdm import tqdm
+from trial_scorer import (
+    Embed,
+    Scorer,
+    describe_scoring,
+    draw_training_data,
+    make_scorer,
+)
+from trial_sets import (
+    TrialSet,
+    embed_files,
+    read_development,
+    read_trial_set,
+    refuse_trained,
+)
 from voxceleb1_layout import find_trials, find_utterances
-from whole_utterances import choose_batch_seconds
+from whole_utterances import UtteranceDataset
 
+from custom_modules.checksums import file_digest
 from custom_modules.distributed import process_rank
-from custom_modules.normalisation import check_top_k
-from custom_modules.scoring import read_trials
+from custom_modules.scoring import write_scores
 
+DEVELOPMENT_SCORES = "development_scores.txt"
 KEYS = [
     "seed",
     "data_folder",
     "model_folder",
     "model_yaml",
     "output_folder",
+    "cache_folder",
     "trials",
     "allow_overlap",
+    "scores",
+    "extract_to",
+    "audio_list",
+    "backend",
     "centre",
     "normalisation",
-    "cohort_manifest",
-    "cohort_folder",
+    "train_manifest",
+    "train_folder",
+    "plda_size",
     "cohort_size",
     "cohort_speaker_means",
+    "calibration",
+    "quality_measures",
+    "dev_manifest",
+    "dev_trials",
     "batch_seconds",
     "num_workers",
     "num_resamples",
@@ -51,107 +75,151 @@ KEYS = [
 
 
 def main(argv: list[str]) -> None:
-    """Trials to utterances to embeddings to scores to report."""
-    _, run_opts, _, hparams = load_experiment(argv, KEYS)
+    """A score file to a report, files to embeddings, or trials to a report."""
+    _, run_opts, overrides, hparams = load_experiment(argv, KEYS)
     with process_group(run_opts) as run_opts:
-        verify(hparams, run_opts)
+        if hparams["scores"] is not None:
+            run_on_main(report_scores, hparams, overrides)
+        elif hparams["extract_to"] is not None:
+            extract(hparams, run_opts)
+        else:
+            verify(hparams, run_opts)
 
 
 def verify(hparams: dict, run_opts: RunOptions) -> None:
-    """Verify, in each process; only the main one writes."""
+    """Trials to utterances to embeddings to scores to report.
+
+    In each process; only the main one writes.
+    """
     output_folder = Path(hparams["output_folder"])
+    calibration = hparams["calibration"]
+    if calibration is None and hparams["quality_measures"]:
+        raise ValueError(
+            "quality_measures have no effect without a calibration: add "
+            "--calibration='!ref <logistic>'"
+        )
     found = run_on_main(find_utterances, hparams["data_folder"])
     trial_list = run_on_main(
         find_trials, hparams["data_folder"], output_folder, hparams["trials"]
     )
-    trials = read_trials(trial_list)
+    test, dev = read_trial_set(trial_list, found), None
+    speakers = trial_speakers(test.trials)
     model, training = load_model(
         hparams["model_folder"], hparams["model_yaml"], run_opts
     )
-    overlap = trial_speakers(trials) & set(training["speakers"])
-    refuse_overlap(overlap, trial_list, hparams["allow_overlap"])
-    utterances = locate_utterances(trials, trial_list, found)
-    needs_cohort = hparams["normalisation"] is not None or hparams["centre"]
-    if needs_cohort:  # drawn first: what is wrong with it is said at once
-        drawn = draw_cohort(
-            hparams["cohort_manifest"],
-            hparams["cohort_folder"],
-            hparams["cohort_size"],
-            hparams["seed"],
-            trial_speakers(trials),
+    overlap = refuse_trained(test, training, hparams["allow_overlap"])
+    if calibration is not None:
+        dev = read_development(
+            hparams["dev_manifest"],
+            hparams["dev_trials"],
+            hparams["train_folder"],
+            {"in the test": speakers, "trained on": {*training["speakers"]}},
         )
-        if hparams["normalisation"] is not None:
-            num_members = drawn.num_members(hparams["cohort_speaker_means"])
-            check_top_k(hparams["normalisation"].top_k, num_members)
-    embeddings = embed(utterances, f"files of {trial_list}", model, hparams)
-    cohort = None
-    if needs_cohort:
-        cohort = cohort_matrix(
-            embed(drawn.files, "files of the cohort", model, hparams),
-            drawn.speakers,
-            hparams["cohort_speaker_means"],
+        speakers = speakers | trial_speakers(dev.trials)
+    data = draw_training_data(hparams, speakers)
+    model_files = hparams["model_folder"], hparams["model_yaml"]
+    cache = open_cache(hparams, model.device)
+    embed = partial(embed_files, model=model, hparams=hparams, cache=cache)
+    scorer = make_scorer(hparams, data, embed)
+    sample_rate = model.hparams.sample_rate
+    columns = score_set(test, scorer, embed, sample_rate, hparams)
+    scores, calibrated = columns[:, 0], {}
+    if dev is not None:
+        dev_columns = score_set(dev, scorer, embed, sample_rate, hparams)
+        measures = hparams["quality_measures"]
+        names = ["score", *(measure.name for measure in measures)]
+        calibration.fit(dev_columns, dev.trials.is_target)
+        llrs = calibration(columns)
+        is_target = test.trials.is_target
+        measured = {
+            when: measure_llrs(values, is_target)
+            for when, values in (("before", scores), ("after", llrs))
+        }
+        calibrated["calibration"] = describe_calibration(
+            calibration,
+            names,
+            {
+                "trials": dev.path.name,
+                "trials_sha256": file_digest(dev.path),
+            },
+            dev.trials.is_target,
+            measured,
         )
+        scores = llrs
     if process_rank() > 0:
         return
-    scores = score_trials(
-        trials,
-        embeddings,
-        cohort,
-        hparams["normalisation"],
-        is_centred=hparams["centre"],
-    )
+    scoring, normalisation = describe_scoring(hparams, data)
+    checkpoint = Path(hparams["model_folder"]) / "embedding_model.ckpt"
     report = make_report(
-        trials,
+        test.trials,
         scores,
         hparams["num_resamples"],
         hparams["seed"],
         {
             **trial_origin(
                 trial_list,
-                len(utterances),
+                len(test.utterances),
                 model.device,
-                "cosine, centred" if hparams["centre"] else "cosine",
-                describe(hparams, cohort),
+                scoring,
+                normalisation,
             ),
+            **calibrated,
             "num_speakers_trained_on": len(overlap),
-            "model": f"{hparams['model_folder']}/{hparams['model_yaml']}",
+            "model": "/".join(map(str, model_files)),
+            "model_sha256": (
+                file_digest(checkpoint) if checkpoint.is_file() else None
+            ),
             "training": {k: v for k, v in training.items() if k != "speakers"},
         },
     )
-    write_report(output_folder, trials, scores, report)
+    write_report(output_folder, test.trials, scores, report)
+    if dev is not None:
+        write_scores(
+            output_folder / DEVELOPMENT_SCORES,
+            dev.trials,
+            calibration(dev_columns),
+        )
 
 
-def embed(
-    utterances: dict[str, str],
-    files: str,
-    model: SpeakerRecognition,
+def score_set(
+    trial_set: TrialSet,
+    scorer: Scorer,
+    embed: Embed,
+    sample_rate: int,
     hparams: dict,
-) -> dict[str, Tensor]:
-    """Embeddings of files, of each process's share, in all of them."""
-    loader = make_loader(
-        utterances,
-        files,
-        model.hparams.sample_rate,
-        choose_batch_seconds(hparams["batch_seconds"], model.device),
+) -> np.ndarray:
+    """Scores of trials and, beside them, measures of quality.
+
+    Arguments
+    ---------
+    trial_set : TrialSet
+        The trials.
+    scorer : Scorer
+        Of `make_scorer`.
+    embed : Embed
+        Files to embeddings.
+    sample_rate : int
+        Hz, the model's.
+    hparams : dict
+        quality_measures and num_workers.
+
+    Returns
+    -------
+    columns : np.ndarray
+        (trials, 1 + measures).
+    """
+    embeddings = embed(trial_set.utterances, f"files of {trial_set.path}")
+    quality = measure_quality(
+        UtteranceDataset(trial_set.utterances, sample_rate),
+        embeddings,
+        hparams["quality_measures"],
         hparams["num_workers"],
     )
-    progress = tqdm(
-        loader,
-        desc="Embeddings",
-        unit="batch",
-        disable=True if process_rank() else None,
-    )
-    return gather_from_all(embed_utterances(progress, model.mods, model.device))
-
-
-def describe(hparams: dict, cohort: Tensor | None) -> str:
-    """How scores were normalised, for the report."""
-    if hparams["normalisation"] is None:
-        return "none"
-    members = "speakers" if hparams["cohort_speaker_means"] else "utterances"
-    return (
-        f"{hparams['normalisation']}, cohort of {len(cohort)} {members} of "
-        "the training"
+    return np.column_stack(
+        [
+            scorer(trial_set.trials, embeddings),
+            quality_columns(trial_set.trials, quality),
+        ]
     )
 
 

@@ -1,5 +1,6 @@
-"""Scores of i-vectors: LDA, length normalisation, PLDA, by SpeechBrain.
+"""Scores of i-vectors or other embeddings by SpeechBrain's PLDA.
 
+After LDA and length normalisation, as in
 Garcia-Romero and Espy-Wilson, "Analysis of i-vector length normalization in
 speaker recognition systems", Interspeech 2011. Everything here is float64.
 """
@@ -129,8 +130,10 @@ def train_backend(
     return Backend(mean, whitening @ lda.transform_mat, plda)
 
 
-def score_matrix(backend: Backend, ivectors: Tensor) -> np.ndarray:
-    """Score every i-vector against every other.
+def score_matrix(
+    backend: Backend, ivectors: Tensor, others: Tensor | None = None
+) -> np.ndarray:
+    """Score every i-vector against every one of others.
 
     Arguments
     ---------
@@ -138,23 +141,22 @@ def score_matrix(backend: Backend, ivectors: Tensor) -> np.ndarray:
         Trained.
     ivectors : Tensor
         (utterances, ivector_size).
+    others : Tensor | None
+        (others, ivector_size); None is the same ones.
 
     Returns
     -------
     scores : np.ndarray
-        (utterances, utterances), PLDA's log-likelihood ratio, symmetric.
+        (utterances, others), PLDA's log-likelihood ratio, symmetric.
     """
-    names = [str(row) for row in range(len(ivectors))]
-    statistics = _stat_object(ivectors, names)
-    statistics.center_stat1(backend.mean)
-    statistics.rotate_stat1(backend.projection)
-    statistics.norm_stat1()
+    first = _projected(backend, ivectors)
+    second = first if others is None else _projected(backend, others)
     # An Ndx of all pairs; its constructor would loop over them in Python.
     ndx = Ndx()
-    ndx.modelset = ndx.segset = statistics.modelset
+    ndx.modelset, ndx.segset = first.modelset, second.segset
     plda = backend.plda
     return fast_PLDA_scoring(
-        *(statistics, statistics, ndx),
+        *(first, second, ndx),
         *(plda.mean, plda.F, plda.Sigma),
         check_missing=False,
     ).scoremat
@@ -167,6 +169,15 @@ def score_trials(
     index = index_utterances(trials)
     rows = torch.stack([ivectors[utt_id] for utt_id in index.utt_ids])
     return score_matrix(backend, rows)[index.enrol, index.test]
+
+
+def _projected(backend: Backend, ivectors: Tensor) -> StatObject_SB:
+    names = [str(row) for row in range(len(ivectors))]
+    statistics = _stat_object(ivectors, names)
+    statistics.center_stat1(backend.mean)
+    statistics.rotate_stat1(backend.projection)
+    statistics.norm_stat1()
+    return statistics
 
 
 def _stat_object(ivectors: Tensor, speakers: Sequence[str]) -> StatObject_SB:

@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from plda_backend import check_sizes, score_matrix, score_trials, train_backend
 from scipy import linalg
 
+from custom_modules.plda import (
+    check_sizes,
+    score_matrix,
+    score_trials,
+    train_backend,
+)
 from custom_modules.scoring import Trials
 
 NUM_SPEAKERS, PER_SPEAKER, SIZE = 30, 8, 6

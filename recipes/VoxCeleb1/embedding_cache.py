@@ -1,0 +1,214 @@
+"""Embeddings that were computed before, by the content of their files.
+
+One .npz for each model. A model is its parameters, its YAML file, the code of
+`custom_modules` and the kind of device; a file is what is in it, wherever it
+lies. So nothing in it can be out of date.
+"""
+
+import hashlib
+import logging
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from processes import run_on_main
+from torch import Tensor
+from whole_files import replacing
+
+import custom_modules
+from custom_modules.checksums import file_digest
+
+logger = logging.getLogger(__name__)
+
+NUM_READERS = 4  # threads; hashing is bound by the disk
+
+
+def model_key(model_folder: str | Path, hparams_file: str, device: str) -> str:
+    """Name a model by all that its embeddings depend on.
+
+    Arguments
+    ---------
+    model_folder : str | Path
+        With the YAML file, and embedding_model.ckpt where it was trained.
+    hparams_file : str
+        The YAML file in it.
+    device : str
+        "cpu" or "cuda:0": their roundings differ.
+
+    Returns
+    -------
+    key : str
+        40 hexadecimal digits.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "model.yaml").write_text("sample_rate: 16000")
+    >>> cpu = model_key(folder, "model.yaml", "cpu")
+    >>> len(cpu), cpu == model_key(folder, "model.yaml", "cuda:0")
+    (40, False)
+    """
+    folder = Path(model_folder)
+    code = sorted(Path(custom_modules.__file__).parent.glob("*.py"))
+    parts = [device.partition(":")[0], torch.__version__]
+    parts += [path.name + file_digest(path) for path in code]
+    for path in (folder / hparams_file, folder / "embedding_model.ckpt"):
+        if path.is_file():
+            parts.append(path.name + file_digest(path))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+
+def open_cache(hparams: dict, device: str) -> "EmbeddingCache | None":
+    """The cache that verify.yaml asks for.
+
+    Arguments
+    ---------
+    hparams : dict
+        model_folder, model_yaml and cache_folder.
+    device : str
+        That runs the model.
+
+    Returns
+    -------
+    cache : EmbeddingCache | None
+        None where `cache_folder` is.
+
+    Example
+    -------
+    >>> open_cache({"cache_folder": None}, "cpu") is None
+    True
+    """
+    if hparams["cache_folder"] is None:
+        return None
+    key = run_on_main(
+        model_key, hparams["model_folder"], hparams["model_yaml"], device
+    )
+    return EmbeddingCache(hparams["cache_folder"], key)
+
+
+def digest_files(utterances: dict[str, str]) -> dict[str, str]:
+    """SHA-256 of each utterance's file, of those that can be read.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> _ = path.write_text("a")
+    >>> files = {"a": str(path), "b": "nowhere.wav"}
+    >>> {utt_id: x[:8] for utt_id, x in digest_files(files).items()}
+    {'a': 'ca978112'}
+    """
+
+    def digest(path: str) -> str | None:
+        try:
+            return file_digest(path)
+        except OSError:  # named by what reads its audio
+            return None
+
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        digests = list(pool.map(digest, utterances.values()))
+    pairs = zip(utterances, digests, strict=True)
+    return {utt_id: found for utt_id, found in pairs if found is not None}
+
+
+class EmbeddingCache:
+    """A model's embeddings in a file, by the digests of audio files.
+
+    Arguments
+    ---------
+    folder : str | Path
+        Made when something is stored.
+    key : str
+        Of `model_key`.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> cache = EmbeddingCache(folder, "0123")
+    >>> digest = 64 * "0"
+    >>> cache.store({digest: torch.tensor([1.0, 2.0])})
+    >>> EmbeddingCache(folder, "0123").load()[digest]
+    tensor([1., 2.])
+    """
+
+    def __init__(self, folder: str | Path, key: str):
+        self.path = Path(folder) / f"{key}.npz"
+
+    def load(self) -> dict[str, Tensor]:
+        """Read all of it.
+
+        Returns
+        -------
+        embeddings : dict[str, Tensor]
+            (emb_dim,) by digest; empty where there is no file yet.
+
+        Raises
+        ------
+        ValueError
+            Names a damaged file.
+        """
+        if not self.path.exists():
+            return {}
+        try:
+            with np.load(self.path) as stored:
+                digests = stored["digests"].astype(np.uint8)
+                embeddings = torch.from_numpy(stored["embeddings"])
+            names = [row.tobytes().hex() for row in digests]
+            return dict(zip(names, embeddings, strict=True))
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            EOFError,
+            zipfile.BadZipFile,
+        ) as e:
+            raise ValueError(
+                f"{self.path.absolute()}: damaged ({e}); delete it, and its "
+                "embeddings are computed anew"
+            ) from e
+
+    def store(self, embeddings: dict[str, Tensor]) -> None:
+        """Add to the file, whole or not at all.
+
+        Arguments
+        ---------
+        embeddings : dict[str, Tensor]
+            (emb_dim,) by digest.
+        """
+        everything = {**self.load(), **embeddings}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        digests = [list(bytes.fromhex(digest)) for digest in everything]
+        with replacing(self.path) as partial, open(partial, "wb") as file:
+            np.savez(
+                file,
+                digests=np.array(digests, np.uint8),
+                embeddings=torch.stack(list(everything.values())).numpy(),
+            )
+
+    def find(self, utterances: dict[str, str]) -> tuple[dict, dict]:
+        """Look utterances up.
+
+        Arguments
+        ---------
+        utterances : dict[str, str]
+            File of each.
+
+        Returns
+        -------
+        known : dict[str, Tensor]
+            (emb_dim,) of each that is stored.
+        digests : dict[str, str]
+            Of the files of the others, for `store`.
+        """
+        stored = self.load()
+        digests = digest_files(utterances)
+        known = {
+            utt_id: stored[digest].clone()
+            for utt_id, digest in digests.items()
+            if digest in stored
+        }
+        logger.info(
+            f"{len(known)} of {len(utterances)} embeddings are in {self.path}"
+        )
+        return known, {k: v for k, v in digests.items() if k not in known}

@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""Fuse systems that were verified on the same trials.
+
+usage: python fuse.py A B [C…] --output=FOLDER
+
+A, B, … are folders of verify.py, each verified with a calibration, so that
+development_scores.txt is beside scores.txt. One weight for each system is
+learnt on the development trials, by logistic regression.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+from calibrating import describe_calibration, measure_llrs
+from command import Parser, TaglessLoader, run
+from compare import VERIFY_YAML, match_trials
+from evaluation import write_report
+from report import make_report
+
+from custom_modules.calibration import LogisticCalibration
+from custom_modules.scoring import Trials, read_scores, write_scores
+
+FILES = ("report.json", "scores.txt", "development_scores.txt")
+SETTINGS = {"p_target": float, "num_resamples": int, "seed": int}
+# Of a report, what holds for every system of the same trials.
+SHARED = ("trials", "trials_sha256", "machine", "num_utterances")
+
+
+def find_systems(folders: list[Path]) -> dict[str, Path]:
+    """Folders by a short name each, all of them complete.
+
+    Arguments
+    ---------
+    folders : list[Path]
+        Of verify.py.
+
+    Returns
+    -------
+    systems : dict[str, Path]
+        Named by the parts of their paths that differ.
+
+    Raises
+    ------
+    ValueError
+        Names the file that a folder lacks, or a folder given twice.
+    """
+    folders = [folder.absolute() for folder in folders]
+    for folder in folders:
+        for name in FILES:
+            if not (folder / name).is_file():
+                raise ValueError(
+                    f"{folder / name} is missing: give folders of verify.py "
+                    "with --calibration='!ref <logistic>'"
+                )
+    if len(set(folders)) < max(2, len(folders)):
+        raise ValueError("give at least two folders, each once")
+    parts = [folder.parts for folder in folders]
+    shared = 0
+    while len({part[shared] for part in parts}) == 1:
+        shared += 1
+    end = -1
+    while len({part[end] for part in parts}) == 1:
+        end -= 1
+    return {
+        "/".join(part[shared : len(part) + end + 1]): folder
+        for part, folder in zip(parts, folders, strict=True)
+    }
+
+
+def stack_scores(paths: list[Path]) -> tuple[Trials, np.ndarray]:
+    """Scores of the same trials, side by side.
+
+    Arguments
+    ---------
+    paths : list[Path]
+        Of score files.
+
+    Returns
+    -------
+    trials : Trials
+        In the order of the first file.
+    columns : np.ndarray
+        (trials, files).
+
+    Raises
+    ------
+    ValueError
+        Names the files whose trials differ.
+    """
+    first, *others = map(read_scores, paths)
+    columns = [first[1]]
+    for path, other in zip(paths[1:], others, strict=True):
+        columns.append(match_trials(first, other, (paths[0], path)))
+    return first[0], np.column_stack(columns)
+
+
+def fuse(
+    systems: dict[str, Path],
+    output: Path,
+    p_target: float,
+    num_resamples: int,
+    seed: int,
+) -> None:
+    """Learn the weights, score the test's trials, write a report.
+
+    Arguments
+    ---------
+    systems : dict[str, Path]
+        Of `find_systems`.
+    output : Path
+        Folder; made if missing.
+    p_target : float
+        Prior around which the fused scores are to be good.
+    num_resamples, seed : int
+        Of the report's intervals.
+    """
+    reports = [
+        json.loads((folder / "report.json").read_text("utf-8"))
+        for folder in systems.values()
+    ]
+    tests, devs = (
+        stack_scores([folder / name for folder in systems.values()])
+        for name in FILES[1:]
+    )
+    calibration = LogisticCalibration(p_target)
+    names = list(systems)
+    calibration.fit(devs[1], devs[0].is_target, names)
+    llrs, is_target = calibration(tests[1]), tests[0].is_target
+    measured = {
+        name: measure_llrs(column, is_target)
+        for name, column in zip(names, tests[1].T, strict=True)
+    }
+    measured["fused"] = measure_llrs(llrs, is_target)
+    dev_list = {key: reports[0]["calibration"][key] for key in SHARED[:2]}
+    trained_on = [r["num_speakers_trained_on"] or 0 for r in reports]
+    origin = {
+        **{key: reports[0][key] for key in SHARED},
+        "scoring": f"fusion of {', '.join(names)}",
+        "score_normalisation": "as of the systems",
+        "calibration": describe_calibration(
+            calibration, names, dev_list, devs[0].is_target, measured
+        ),
+        "num_speakers_trained_on": max(trained_on),
+        "model": [report["model"] for report in reports],
+        "systems": [
+            {k: report.get(k) for k in ("model_sha256", "eer_percent")}
+            for report in reports
+        ],
+    }
+    report = make_report(tests[0], llrs, num_resamples, seed, origin)
+    write_report(output, tests[0], llrs, report)
+    write_scores(output / FILES[2], devs[0], calibration(devs[1]))
+
+
+def main(argv: list[str]) -> None:
+    """Fuse what the command line names."""
+    parser = Parser(
+        prog="fuse.py",
+        description="Fuse systems that were verified on the same trials, by "
+        "weights learnt on their development trials.",
+        epilog="Example: python fuse.py runs/mfcon/1986/verification "
+        "runs/mha/1986/verification --output=runs/fusion",
+    )
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="of verify.py with --calibration='!ref <logistic>'",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="a folder")
+    settings = yaml.load(VERIFY_YAML.read_text("utf-8"), Loader=TaglessLoader)
+    for key, kind in SETTINGS.items():
+        parser.add_argument(
+            f"--{key}",
+            type=kind,
+            default=settings[key],
+            help=f"as in verify.yaml, {settings[key]}",
+        )
+    args = parser.parse_args(argv)
+    fuse(
+        find_systems(args.folders),
+        args.output,
+        args.p_target,
+        args.num_resamples,
+        args.seed,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,88 @@
+"""A report on scores alone, of whatever toolkit."""
+
+from pathlib import Path
+
+import numpy as np
+import yaml
+from command import TaglessLoader
+from evaluation import trial_origin, write_report
+from report import make_report
+from voxceleb1_layout import find_trials
+
+from custom_modules.score_files import match_scores, read_score_file
+from custom_modules.scoring import Trials, index_utterances, read_trials
+
+
+def report_scores(hparams: dict, overrides: str) -> None:
+    """Measure a score file, without a model.
+
+    Its labels make the trials where it has some and none were asked for;
+    else the trial list is found as for a verification. The report goes to the
+    folder FILE_report unless `output_folder` was typed: the default one is a
+    model's.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of verify.yaml: scores, trials, data_folder, output_folder,
+        num_resamples and seed.
+    overrides : str
+        What was typed, as YAML.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        Names the file, and the line where there is one.
+    """
+    path = Path(hparams["scores"]).absolute()
+    score_file = read_score_file(path)
+    typed = yaml.load(overrides or "{}", Loader=TaglessLoader)
+    output_folder = path.with_name(f"{path.stem}_report")
+    if "output_folder" in typed:
+        output_folder = Path(hparams["output_folder"])
+    has_trials = score_file.pairs is not None and (
+        score_file.is_target is not None
+    )
+    if has_trials and hparams["trials"] is None:
+        trial_list, scores = path, score_file.scores
+        enrol, test = zip(*score_file.pairs, strict=True)
+        trials = Trials(list(enrol), list(test), score_file.is_target)
+        refuse_one_class(trials.is_target, path)
+    else:
+        trial_list = find_trials(
+            hparams["data_folder"], output_folder, hparams["trials"]
+        )
+        trials = read_trials(trial_list)
+        scores = match_scores(score_file, trials, path)
+    report = make_report(
+        trials,
+        scores,
+        hparams["num_resamples"],
+        hparams["seed"],
+        {
+            **trial_origin(
+                trial_list,
+                len(index_utterances(trials).utt_ids),
+                "cpu",
+                f"of {path.name}",
+                "as in the file",
+            ),
+            "num_speakers_trained_on": None,
+            "model": None,
+        },
+    )
+    write_report(output_folder, trials, scores, report)
+
+
+def refuse_one_class(is_target: np.ndarray, path: Path) -> None:
+    """Trials of one class have no error rate.
+
+    Example
+    -------
+    >>> refuse_one_class(np.array([True, False]), Path("scores.txt"))
+    """
+    if is_target.all() or not is_target.any():
+        raise ValueError(
+            f"{path}: all {len(is_target)} labels are {int(is_target[0])}; "
+            "error rates need target (1) and non-target (0) trials"
+        )

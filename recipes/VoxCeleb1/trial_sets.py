@@ -1,0 +1,195 @@
+"""Trials with their utterances: the test's and the development's."""
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from embedding_cache import EmbeddingCache
+from evaluation import (
+    locate_utterances,
+    make_loader,
+    refuse_overlap,
+    trial_speakers,
+)
+from extraction import embed_utterances
+from processes import gather_from_all, run_on_main
+from speechbrain.inference.speaker import SpeakerRecognition
+from torch import Tensor
+from tqdm import tqdm
+from whole_utterances import choose_batch_seconds, read_manifest
+
+from custom_modules.distributed import process_rank
+from custom_modules.scoring import Trials, read_trials
+
+logger = logging.getLogger(__name__)
+
+
+class TrialSet(NamedTuple):
+    """A list of trials and the files that it needs.
+
+    Arguments
+    ---------
+    path : Path
+        The list.
+    trials : Trials
+        What it says.
+    utterances : dict[str, str]
+        File of each utterance.
+    """
+
+    path: Path
+    trials: Trials
+    utterances: dict[str, str]
+
+
+def read_trial_set(path: Path, found: dict[str, str]) -> TrialSet:
+    """Read a list of trials and locate its utterances.
+
+    Arguments
+    ---------
+    path : Path
+        The list.
+    found : dict[str, str]
+        File of each utterance there is.
+
+    Returns
+    -------
+    trial_set : TrialSet
+        Each of its utterances has a file.
+    """
+    trials = read_trials(path)
+    return TrialSet(path, trials, locate_utterances(trials, path, found))
+
+
+def read_development(
+    manifest: str | Path,
+    path: str | Path,
+    data_folder: str | Path,
+    others: dict[str, set[str]],
+) -> TrialSet:
+    """Read the development trials that calibration is learnt on.
+
+    Arguments
+    ---------
+    manifest : str | Path
+        Of the training, save/dev.csv.
+    path : str | Path
+        Its trials, save/dev_trials.txt.
+    data_folder : str | Path
+        What the manifest's files are below.
+    others : dict[str, set[str]]
+        Speakers that must not be among them, by what they are.
+
+    Returns
+    -------
+    trial_set : TrialSet
+        Of other speakers.
+
+    Raises
+    ------
+    ValueError
+        Where the training had no development trials, or names the speakers
+        that are among others too.
+    """
+    for file in (manifest, path):
+        if not Path(file).is_file():
+            raise ValueError(
+                f"{Path(file).absolute()} is missing: calibration is learnt on "
+                "the development trials of the training, which "
+                "--num_dev_speakers=0 leaves out; give --dev_manifest and "
+                "--dev_trials of other speakers"
+            )
+    utterances, _ = read_manifest(Path(manifest), Path(data_folder))
+    trial_set = read_trial_set(Path(path), utterances)
+    speakers = trial_speakers(trial_set.trials)
+    for kind, names in others.items():
+        shared = sorted(speakers & names)
+        if shared:
+            raise ValueError(
+                f"{path}: {len(shared)} of its speakers are {kind} "
+                f"({', '.join(shared[:5])}): calibration must be learnt on "
+                "others"
+            )
+    return trial_set
+
+
+def embed_files(
+    utterances: dict[str, str],
+    files: str,
+    model: SpeakerRecognition,
+    hparams: dict,
+    cache: EmbeddingCache | None,
+) -> dict[str, Tensor]:
+    """Embeddings of files, of each process's share, in all of them.
+
+    Arguments
+    ---------
+    utterances : dict[str, str]
+        File of each utterance.
+    files : str
+        What an error calls the files, as "files of veri_test2.txt".
+    model : SpeakerRecognition
+        Of `load_model`.
+    hparams : dict
+        batch_seconds and num_workers.
+    cache : EmbeddingCache | None
+        Where embeddings of the same files are taken from, and new ones go.
+
+    Returns
+    -------
+    embeddings : dict[str, Tensor]
+        (emb_dim,) of each utterance, in their order.
+    """
+    known, digests = {}, {}
+    if cache is not None:
+        known, digests = run_on_main(cache.find, utterances)
+    missing = {k: v for k, v in utterances.items() if k not in known}
+    computed = {}
+    if missing:
+        loader = make_loader(
+            missing,
+            files,
+            model.hparams.sample_rate,
+            choose_batch_seconds(hparams["batch_seconds"], model.device),
+            hparams["num_workers"],
+        )
+        progress = tqdm(
+            loader,
+            desc="Embeddings",
+            unit="batch",
+            disable=True if process_rank() else None,
+        )
+        computed = gather_from_all(
+            embed_utterances(progress, model.mods, model.device)
+        )
+    if cache is not None and computed:
+        run_on_main(
+            cache.store,
+            {digests[utt_id]: x for utt_id, x in computed.items()},
+        )
+    everything = {**known, **computed}
+    return {utt_id: everything[utt_id] for utt_id in utterances}
+
+
+def refuse_trained(
+    test: TrialSet, training: dict, is_allowed: bool
+) -> set[str]:
+    """Speakers of the test that were trained on, an error unless allowed.
+
+    Arguments
+    ---------
+    test : TrialSet
+        The test.
+    training : dict
+        A model folder's training.json.
+    is_allowed : bool
+        Whether to go on nevertheless.
+
+    Returns
+    -------
+    overlap : set[str]
+        These speakers.
+    """
+    overlap = trial_speakers(test.trials) & set(training["speakers"])
+    refuse_overlap(overlap, test.path, is_allowed)
+    return overlap
