@@ -7,8 +7,9 @@ from the root of the repository. Each makes the data it needs, writes
 `results/benchmarks/<stage>.json` and renews `results/benchmarks/table.md`.
 
     python -m benchmarks.soak            # does a long training grow?
+    python -m benchmarks.coverage        # do intervals hold the true value?
 
-is a command of its own.
+are commands of their own.
 """
 
 import sys

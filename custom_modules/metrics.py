@@ -15,6 +15,7 @@ Metrics
 * :func:`equal_error_rate`: where the two are equal
 * :func:`min_dcf`: the cost of NIST's evaluations at its best threshold
 * :func:`speaker_bootstrap`: the 95 % interval of either
+* :func:`speaker_intervals`: those of several, on the same resamples
 * :func:`compare_systems`: two systems on the same trials, their difference
 """
 
@@ -25,10 +26,11 @@ from numpy.typing import ArrayLike
 
 from custom_modules.bootstrap import (
     Comparison,
-    Estimate,
     compare_systems,
     speaker_bootstrap,
+    speaker_intervals,
 )
+from custom_modules.intervals import Estimate
 
 __all__ = [
     "Comparison",
@@ -39,6 +41,7 @@ __all__ = [
     "equal_error_rate",
     "min_dcf",
     "speaker_bootstrap",
+    "speaker_intervals",
 ]
 
 

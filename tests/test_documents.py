@@ -12,6 +12,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import compare
+import conditions
 import fuse
 import ivector_plda
 import numpy as np
@@ -38,6 +39,7 @@ MAINS = {
     "verify.py": verify.main,
     "compare.py": compare.main,
     "fuse.py": fuse.main,
+    "conditions.py": conditions.main,
     "verify_files.py": verify_files.main,
     "ivector_plda.py": ivector_plda.main,
     "reproduce.py": reproduce.main,

@@ -1,10 +1,17 @@
 """A report is JSON, whatever the scores."""
 
 import json
+from functools import partial
 
 import numpy as np
-from report import make_report, write_json
+import pytest
+from report import make_report, summarise, write_json
 
+from custom_modules.metrics import (
+    equal_error_rate,
+    min_dcf,
+    speaker_bootstrap,
+)
 from custom_modules.scoring import Trials
 
 
@@ -23,3 +30,33 @@ def test_a_threshold_that_rejects_everything_is_null(tmp_path):
     assert read["min_dcf_0.01"] == 1.0
     assert read["min_dcf_0.01_threshold"] is None
     assert read["eer_percent"] == 100.0
+
+
+def test_the_intervals_are_those_of_the_bootstrap():
+    """Of EER and both costs, rounded; the summary shows the first two."""
+    generator = np.random.default_rng(0)
+    sides = generator.integers(8, size=(2, 500))
+    sides[1, ::2] = sides[0, ::2]
+    names = [
+        [f"id{speaker}/s/{trial}" for trial, speaker in enumerate(side)]
+        for side in sides
+    ]
+    is_target = sides[0] == sides[1]
+    scores = generator.normal(size=500) + 2 * is_target
+    report = make_report(
+        Trials(*names, is_target),
+        scores,
+        30,
+        1,
+        {"num_utterances": 1000, "trials": "t", "num_speakers_trained_on": 0},
+    )
+    for key, metric, scale in (
+        ("eer_interval_percent", equal_error_rate, 100),
+        ("min_dcf_0.01_interval", partial(min_dcf, p_target=0.01), 1),
+        ("min_dcf_0.001_interval", partial(min_dcf, p_target=0.001), 1),
+    ):
+        interval = speaker_bootstrap(scores, is_target, *sides, metric, 30, 1)
+        expected = [scale * end for end in interval]
+        assert report[key] == pytest.approx(expected, abs=6e-5)
+    low, high = report["min_dcf_0.01_interval"]
+    assert f" ({low:.3f} to {high:.3f}), minDCF(0.001)" in summarise(report)

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from voxceleb1_layout import find_utterances
 from whole_utterances import choose_batch_seconds
 
+from custom_modules.degradation import Degradation
 from custom_modules.distributed import process_rank
 from custom_modules.scoring import Trials, read_trials
 
@@ -167,6 +168,7 @@ def measure_model_blocks(
     num_workers: int,
     num_resamples: int,
     seed: int,
+    degradation: Degradation | None = None,
 ) -> dict:
     """Measure every block of a model that is loaded, for its report.
 
@@ -191,6 +193,8 @@ def measure_model_blocks(
         Processes that read.
     num_resamples, seed : int
         Of the bootstrap over speakers.
+    degradation : Degradation | None
+        What is done to each utterance; None: as recorded.
 
     Returns
     -------
@@ -214,6 +218,7 @@ def measure_model_blocks(
         model.hparams.sample_rate,
         choose_batch_seconds(batch_seconds, model.device),
         num_workers,
+        degradation,
     )
     progress = tqdm(
         loader,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from augmentation_files import make_degradation
 from embedding_cache import open_cache
 from extraction import load_model
 from processes import run_on_main
@@ -119,7 +120,14 @@ def extract(hparams: dict, run_opts: RunOptions) -> None:
         files = read_audio_list(listed)
     model, _ = load_model(*model_files, run_opts)
     cache = open_cache(hparams, model.device)
-    embeddings = embed_files(files, f"files of {listed}", model, hparams, cache)
+    embeddings = embed_files(
+        files,
+        f"files of {listed}",
+        model,
+        hparams,
+        cache,
+        make_degradation(hparams, model.hparams.sample_rate),
+    )
     write = partial(write_embeddings, hparams["extract_to"], embeddings)
     run_on_main(write)
     path = Path(hparams["extract_to"]).absolute()

@@ -11,6 +11,7 @@ from report import machine, summarise, write_json
 from torch.utils.data import DataLoader
 from whole_utterances import make_evaluation_loader
 
+from custom_modules.degradation import Degradation
 from custom_modules.scoring import (
     Trials,
     index_utterances,
@@ -149,6 +150,7 @@ def make_loader(
     sample_rate: int,
     batch_seconds: float,
     num_workers: int,
+    degradation: Degradation | None = None,
 ) -> DataLoader:
     """Batches of utterances, whose files are looked into first.
 
@@ -164,6 +166,8 @@ def make_loader(
         Speech of a batch in s, see `make_evaluation_loader`.
     num_workers : int
         Processes that read.
+    degradation : Degradation | None
+        What is done to each; None: as recorded.
 
     Returns
     -------
@@ -177,7 +181,12 @@ def make_loader(
     """
     durations = run_on_main(measure_durations, utterances, sample_rate, files)
     return make_evaluation_loader(
-        utterances, durations, batch_seconds, sample_rate, num_workers
+        utterances,
+        durations,
+        batch_seconds,
+        sample_rate,
+        num_workers,
+        degradation,
     )
 
 

@@ -5,13 +5,14 @@ import os
 import platform
 import re
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from whole_files import replacing
 
-from custom_modules.metrics import equal_error_rate, min_dcf, speaker_bootstrap
+from custom_modules.metrics import equal_error_rate, min_dcf, speaker_intervals
 from custom_modules.scoring import Trials, speaker_id
 
 P_TARGETS = (0.01, 0.001)
@@ -42,33 +43,38 @@ def make_report(
     Returns
     -------
     report : dict
-        eer_percent, its 95 % interval over speakers and threshold, normalised
-        min_dcf at p_target of 0.01 and 0.001 with thresholds, numbers of
+        eer_percent, normalised min_dcf at p_target of 0.01 and 0.001, each
+        with its 95 % interval over speakers and its threshold, numbers of
         trials and speakers, origin, commit; ready for JSON.
     """
     enrol = [speaker_id(name) for name in trials.enrol]
     test = [speaker_id(name) for name in trials.test]
-    eer, threshold = equal_error_rate(scores, trials.is_target)
-    low, high = speaker_bootstrap(
+    _, eer_threshold = equal_error_rate(scores, trials.is_target)
+    costs = [partial(min_dcf, p_target=p_target) for p_target in P_TARGETS]
+    eer, *estimates = speaker_intervals(
         scores,
         trials.is_target,
         enrol,
         test,
-        equal_error_rate,
+        [equal_error_rate, *costs],
         num_resamples,
         seed,
     )
     report = {
-        "eer_percent": round(100 * float(eer), 4),
-        "eer_interval_percent": [round(100 * float(x), 4) for x in (low, high)],
-        "eer_threshold": float(threshold),
+        "eer_percent": round(100 * eer.value, 4),
+        "eer_interval_percent": [round(100 * x, 4) for x in eer[1:]],
+        "eer_threshold": eer_threshold,
     }
-    for p_target in P_TARGETS:
-        cost, threshold = min_dcf(scores, trials.is_target, p_target=p_target)
-        report[f"min_dcf_{p_target}"] = round(float(cost), 4)
+    for p_target, cost, estimate in zip(
+        P_TARGETS, costs, estimates, strict=True
+    ):
+        _, threshold = cost(scores, trials.is_target)
+        name = f"min_dcf_{p_target}"
+        report[name] = round(estimate.value, 4)
+        report[f"{name}_interval"] = [round(x, 4) for x in estimate[1:]]
         # Infinite where rejecting all is cheapest: JSON has no such number.
-        report[f"min_dcf_{p_target}_threshold"] = (
-            float(threshold) if np.isfinite(threshold) else None
+        report[f"{name}_threshold"] = (
+            threshold if np.isfinite(threshold) else None
         )
     return {
         **report,
@@ -85,14 +91,15 @@ def make_report(
 def summarise(report: dict) -> str:
     """Two or three lines for people."""
     low, high = report["eer_interval_percent"]
-    costs = ", ".join(
-        f"minDCF({p}) {report[f'min_dcf_{p}']:.3f}" for p in P_TARGETS
-    )
+    first, second = P_TARGETS
+    cost_low, cost_high = report[f"min_dcf_{first}_interval"]
     lines = [
         f"{report['num_trials']} trials ({report['num_target_trials']} target) "
         f"of {report['num_utterances']} utterances, {report['trials']}",
         f"EER {report['eer_percent']:.2f} % (95 % over speakers: {low:.2f} to "
-        f"{high:.2f} %), {costs}",
+        f"{high:.2f} %), minDCF({first}) {report[f'min_dcf_{first}']:.3f} "
+        f"({cost_low:.3f} to {cost_high:.3f}), minDCF({second}) "
+        f"{report[f'min_dcf_{second}']:.3f}",
     ]
     if "calibration" in report:
         calibration = report["calibration"]

@@ -26,7 +26,7 @@ def report_scores(hparams: dict, overrides: str) -> None:
     ---------
     hparams : dict
         Of verify.yaml: scores, trials, data_folder, output_folder,
-        num_resamples, seed and page.
+        num_resamples, seed and page; the keys of degradation, to refuse them.
     overrides : str
         What was typed, as YAML.
 
@@ -36,6 +36,12 @@ def report_scores(hparams: dict, overrides: str) -> None:
         Names the file, and the line where there is one.
     """
     path = Path(hparams["scores"]).absolute()
+    for key in ("max_seconds", "test_noise_folder", "test_snr"):
+        if hparams[key] is not None:
+            raise ValueError(
+                f"--{key}={hparams[key]}: {path} has scores, not recordings "
+                "that could be degraded; leave it out"
+            )
     score_file = read_score_file(path)
     typed = yaml.load(overrides or "{}", Loader=TaglessLoader)
     output_folder = path.with_name(f"{path.stem}_report")

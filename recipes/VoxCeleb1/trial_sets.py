@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 from whole_utterances import choose_batch_seconds, read_manifest
 
+from custom_modules.degradation import Degradation
 from custom_modules.distributed import process_rank
 from custom_modules.scoring import Trials, read_trials
 
@@ -35,11 +36,14 @@ class TrialSet(NamedTuple):
         What it says.
     utterances : dict[str, str]
         File of each utterance.
+    degradation : Degradation | None
+        What is done to each utterance; None: as recorded.
     """
 
     path: Path
     trials: Trials
     utterances: dict[str, str]
+    degradation: Degradation | None = None
 
 
 def read_trial_set(path: Path, found: dict[str, str]) -> TrialSet:
@@ -119,6 +123,7 @@ def embed_files(
     model: SpeakerRecognition,
     hparams: dict,
     cache: EmbeddingCache | None,
+    degradation: Degradation | None = None,
 ) -> dict[str, Tensor]:
     """Embeddings of files, of each process's share, in all of them.
 
@@ -133,7 +138,10 @@ def embed_files(
     hparams : dict
         batch_seconds and num_workers.
     cache : EmbeddingCache | None
-        Where embeddings of the same files are taken from, and new ones go.
+        Where embeddings of the same files are taken from, and new ones go;
+        not those of degraded ones.
+    degradation : Degradation | None
+        What is done to each utterance; None: as recorded.
 
     Returns
     -------
@@ -141,6 +149,8 @@ def embed_files(
         (emb_dim,) of each utterance, in their order.
     """
     known, digests = {}, {}
+    if degradation is not None:
+        cache = None
     if cache is not None:
         known, digests = run_on_main(cache.find, utterances)
     missing = {k: v for k, v in utterances.items() if k not in known}
@@ -152,6 +162,7 @@ def embed_files(
             model.hparams.sample_rate,
             choose_batch_seconds(hparams["batch_seconds"], model.device),
             hparams["num_workers"],
+            degradation,
         )
         progress = tqdm(
             loader,
@@ -159,9 +170,13 @@ def embed_files(
             unit="batch",
             disable=True if process_rank() else None,
         )
-        computed = gather_from_all(
-            embed_utterances(progress, model.mods, model.device)
-        )
+        try:
+            own = embed_utterances(progress, model.mods, model.device)
+        except ValueError as error:
+            if degradation is None:
+                raise
+            raise ValueError(f"{degradation}: {error}") from error
+        computed = gather_from_all(own)
     if cache is not None and computed:
         run_on_main(
             cache.store,

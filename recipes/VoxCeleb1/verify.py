@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from augmentation_files import make_degradation
 from block_rates import measure_model_blocks
 from calibrating import calibrate
 from command import load_experiment, run
@@ -73,6 +74,9 @@ KEYS = [
     "batch_seconds",
     "num_workers",
     "num_resamples",
+    "max_seconds",
+    "test_noise_folder",
+    "test_snr",
     "page",
     "block_rates",
 ]
@@ -112,6 +116,8 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
     model, training = load_model(
         hparams["model_folder"], hparams["model_yaml"], run_opts
     )
+    sample_rate = model.hparams.sample_rate
+    test = test._replace(degradation=make_degradation(hparams, sample_rate))
     overlap = refuse_trained(test, training, hparams["allow_overlap"])
     if calibration is not None:
         dev = read_development(
@@ -126,7 +132,6 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
     cache = open_cache(hparams, model.device)
     embed = partial(embed_files, model=model, hparams=hparams, cache=cache)
     scorer = make_scorer(hparams, data, embed)
-    sample_rate = model.hparams.sample_rate
     columns = score_set(test, scorer, embed, sample_rate, hparams)
     scores, measured = columns[:, 0], {}
     if dev is not None:
@@ -148,6 +153,7 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
             hparams["model_folder"],
             test.trials,
             test.utterances,
+            degradation=test.degradation,
             **{key: hparams[key] for key in BLOCK_SETTINGS},
         )
     if process_rank() > 0:
@@ -167,6 +173,7 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
                 scoring,
                 normalisation,
             ),
+            "condition": str(test.degradation or "as recorded"),
             **measured,
             "num_speakers_trained_on": len(overlap),
             "model": "/".join(map(str, model_files)),
@@ -219,9 +226,14 @@ def score_set(
     columns : np.ndarray
         (trials, 1 + measures).
     """
-    embeddings = embed(trial_set.utterances, f"files of {trial_set.path}")
+    degradation = trial_set.degradation
+    embeddings = embed(
+        trial_set.utterances,
+        f"files of {trial_set.path}",
+        degradation=degradation,
+    )
     quality = measure_quality(
-        UtteranceDataset(trial_set.utterances, sample_rate),
+        UtteranceDataset(trial_set.utterances, sample_rate, degradation),
         embeddings,
         hparams["quality_measures"],
         hparams["num_workers"],

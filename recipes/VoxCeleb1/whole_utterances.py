@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from custom_modules.audio import read_audio
+from custom_modules.degradation import Degradation
 
 GPU_BATCH_SECONDS = 160.0
 CPU_BATCH_SECONDS = 15.0
@@ -24,11 +25,19 @@ class UtteranceDataset(Dataset):
         File of each utterance.
     sample_rate : int
         Hz.
+    degradation : Degradation | None
+        What is done to each; None: as recorded.
     """
 
-    def __init__(self, utterances: dict[str, str], sample_rate: int):
+    def __init__(
+        self,
+        utterances: dict[str, str],
+        sample_rate: int,
+        degradation: Degradation | None = None,
+    ):
         self.utterances = list(utterances.items())
         self.sample_rate = sample_rate
+        self.degradation = degradation
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -36,7 +45,10 @@ class UtteranceDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, str | Tensor]:
         """id and sig (samples,)."""
         utt_id, path = self.utterances[index]
-        return {"id": utt_id, "sig": read_audio(path, self.sample_rate)}
+        wav = read_audio(path, self.sample_rate)
+        if self.degradation is not None:
+            wav = self.degradation(wav, utt_id)
+        return {"id": utt_id, "sig": wav}
 
 
 def choose_batch_seconds(given: float | None, device: str) -> float:
@@ -107,6 +119,7 @@ def make_evaluation_loader(
     batch_seconds: float,
     sample_rate: int,
     num_workers: int,
+    degradation: Degradation | None = None,
 ) -> DataLoader:
     """Whole utterances, each once, the longest batch first.
 
@@ -119,7 +132,7 @@ def make_evaluation_loader(
     utterances : dict[str, str]
         File of each utterance.
     durations : dict[str, float]
-        Length of each in s, for sorting.
+        Length of each in s, as recorded, for sorting.
     batch_seconds : float
         Speech of a batch in s, padding included; an utterance that is longer
         makes a batch of its own. Attention's memory grows with the square of
@@ -128,12 +141,16 @@ def make_evaluation_loader(
         Hz.
     num_workers : int
         Processes that read.
+    degradation : Degradation | None
+        What is done to each; None: as recorded.
 
     Returns
     -------
     loader : DataLoader
         Batches with id and sig (batch, samples).
     """
+    if degradation is not None:
+        durations = {k: degradation.shorten(s) for k, s in durations.items()}
     places = {utt_id: place for place, utt_id in enumerate(utterances)}
     batches = [
         [places[utt_id] for utt_id in batch]
@@ -142,7 +159,7 @@ def make_evaluation_loader(
         )
     ]
     return DataLoader(
-        UtteranceDataset(utterances, sample_rate),
+        UtteranceDataset(utterances, sample_rate, degradation),
         batch_sampler=own_share(batches),
         num_workers=num_workers,
         collate_fn=PaddedBatch,
