@@ -16,6 +16,11 @@ TRAINING = {
     "epoch": 1,
     "dev_eer": None,
     "commit": None,
+    "hours": 2.5,
+    "noise": None,
+    "rooms": None,
+    "threshold": None,
+    "threshold_p01": None,
 }
 
 
@@ -43,9 +48,7 @@ def test_safetensors_hold_parameters_that_are_shared_or_transposed(tmp_path):
     second.attention = first.attention
     weight = embedder.embedding_head.projection.weight
     weight.data = weight.data.t().contiguous().t()
-    export.export_model(
-        {"sample_rate": 16000}, embedder, None, TRAINING, tmp_path
-    )
+    export.export_model({"sample_rate": 16000}, embedder, TRAINING, tmp_path)
     assert_equal_files(tmp_path)
 
 
@@ -59,7 +62,7 @@ def test_a_folder_half_written_has_no_training(tmp_path, monkeypatch, name):
     monkeypatch.setattr(export, name, fail)
     with pytest.raises(OSError, match="no room"):
         export.export_model(
-            {"sample_rate": 16000}, make_embedder(), None, TRAINING, tmp_path
+            {"sample_rate": 16000}, make_embedder(), TRAINING, tmp_path
         )
     files = {path.name for path in tmp_path.iterdir()}
     assert "training.json" not in files
