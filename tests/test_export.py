@@ -1,9 +1,13 @@
 """The model folder."""
 
+import shutil
+
 import export
 import pytest
 import torch
 from safetensors.torch import load_file
+from speechbrain.inference.classifiers import EncoderClassifier
+from speechbrain.inference.speaker import SpeakerRecognition
 
 from custom_modules.conformer import MFAConformer
 from custom_modules.heads import EmbeddingHead, SpeakerEmbedder
@@ -67,3 +71,21 @@ def test_a_folder_half_written_has_no_training(tmp_path, monkeypatch, name):
     files = {path.name for path in tmp_path.iterdir()}
     assert "training.json" not in files
     assert not [name for name in files if name.startswith(".")]
+
+
+def test_encode_batch_of_speechbrains_interfaces_is_the_model(
+    trained, tmp_path
+):
+    """Wherever the folder lies; it has no classifier of the training."""
+    folder = shutil.copytree(trained / "model", tmp_path / "elsewhere")
+    options = {"source": str(folder), "run_opts": {"device": "cpu"}}
+    wavs = torch.randn(3, 16000, generator=torch.Generator().manual_seed(0))
+    classifier = EncoderClassifier.from_hparams(**options)
+    embeddings = classifier.encode_batch(wavs)
+    recognition = SpeakerRecognition.from_hparams(**options)
+    assert torch.equal(embeddings, recognition.encode_batch(wavs))
+    assert embeddings.shape == (3, 1, 16)
+    alone = classifier.encode_batch(wavs[1])
+    torch.testing.assert_close(alone, embeddings[1:2], atol=1e-5, rtol=0.0)
+    with pytest.raises(AttributeError, match="classifier"):
+        classifier.classify_batch(wavs)

@@ -270,5 +270,9 @@ def test_a_model_folder_that_lacks_a_file_is_one_line(
     folder = Path(shutil.copytree(trained / "model", tmp_path / "model"))
     (folder / name).unlink()
     wav = str(next((corpus / "wav" / "id10270").rglob("*.wav")))
-    with pytest.raises(ValueError, match=f"{name} is missing: give the model"):
-        verify_files.main([str(folder), wav, wav])
+    folders = [str(corpus / "wav" / x) for x in ("id10270", "id10271")]
+    output = tmp_path / "new" / "matrix.csv"
+    for words in ([wav, wav], [*folders, f"--output={output}"]):
+        with pytest.raises(ValueError, match=f"{name} is missing: give the mo"):
+            verify_files.main([str(folder), *words])
+    assert not output.parent.exists()
