@@ -122,6 +122,9 @@ def test_a_report_of_something_else_is_refused(
     path.write_text("{")
     with pytest.raises(ValueError, match=r"report\.json: not valid JSON"):
         attach(folder, path)
+    path.write_text("[1]")
+    with pytest.raises(ValueError, match=r"report\.json: not keys and their"):
+        attach(folder, path)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"report\.json"):
         attach(folder, path)

@@ -11,7 +11,6 @@ The graph, MODEL/embedding_model.onnx, takes waveforms, features inside;
 --report puts a test by verify.py into the model card, MODEL/README.md.
 """
 
-import json
 import logging
 import shutil
 import sys
@@ -24,7 +23,7 @@ from command import Parser, run
 from extraction import load_model
 from huggingface_hub import HfApi
 from int8 import INT8_FILE, RESULT_FILE, find_test, tell_int8, write_int8
-from model_results import CARD, TESTS_FILE, attach_report
+from model_results import CARD, TESTS_FILE, attach_report, read_object
 from report import write_json
 from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor, nn
@@ -162,11 +161,9 @@ def push_to_hub(folder: Path, repo_id: str) -> None:
             if not name.endswith(".json"):
                 shutil.copy(folder / name, copy)
                 continue
-            content = json.loads((folder / name).read_text("utf-8"))
-            write_json(
-                Path(copy) / name,
-                {k: v for k, v in content.items() if k not in PRIVATE},
-            )
+            content = read_object(folder / name).items()
+            public = {k: v for k, v in content if k not in PRIVATE}
+            write_json(Path(copy) / name, public)
         api = HfApi()
         api.create_repo(repo_id, private=True, exist_ok=True)
         api.upload_folder(repo_id=repo_id, folder_path=copy)

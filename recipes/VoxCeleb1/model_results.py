@@ -36,6 +36,23 @@ def digest_model(folder: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_object(path: Path) -> dict:
+    """Read a JSON file that holds keys and values.
+
+    Raises
+    ------
+    ValueError
+        Names a file that does not.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: not keys and their values, but {content!r}")
+    return content
+
+
 def write_block(folder: Path, name: str, text: str) -> None:
     """Replace a block of a folder's card, as `replace_block` does.
 
@@ -72,10 +89,7 @@ def attach_report(folder: Path, path: Path) -> None:
         model; nothing is written.
     """
     path = path.absolute()
-    try:
-        report = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    report = read_object(path)
     keys = (DIGEST, *TEST, *FOUND)
     missing = [key for key in keys if key not in report]
     if missing:
@@ -94,7 +108,7 @@ def attach_report(folder: Path, path: Path) -> None:
     new[CONDITION] = report.get(CONDITION)
     tests = []
     if (folder / TESTS_FILE).exists():
-        tests = json.loads((folder / TESTS_FILE).read_text("utf-8"))["tests"]
+        tests = read_object(folder / TESTS_FILE)["tests"]
     tests = [
         test
         for test in tests
