@@ -1,5 +1,6 @@
 """The commands under torchrun: the model and the scores of one process."""
 
+import json
 import os
 import re
 import subprocess
@@ -119,9 +120,13 @@ def test_as_many_processes_train_the_same_model(num, corpus, alone, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("EER") == 1
-    run_verify(corpus, alone / "model", tmp_path / "one", "--device=cpu")
+    asked = ("--device=cpu", "--block_rates=True")
+    wanted = run_verify(corpus, alone / "model", tmp_path / "one", *asked)
     scores = [p / "scores.txt" for p in (verification, tmp_path / "one")]
     assert scores[0].read_text() == scores[1].read_text()
+    report = json.loads((verification / "report.json").read_text())
+    assert report["block_rates"] == wanted["block_rates"]
+    assert (verification / "report.html").exists()
 
 
 def test_an_error_of_the_main_process_ends_all(corpus, tmp_path):
