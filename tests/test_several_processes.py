@@ -1,5 +1,6 @@
 """The commands under torchrun: the model and the scores of one process."""
 
+import json
 import os
 import re
 import subprocess
@@ -124,13 +125,14 @@ def test_as_many_processes_train_the_same_model(num, corpus, alone, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("EER") == 1
-    run_verify(
-        *(corpus, alone / "model", tmp_path / "one", "--device=cpu"),
-        *CALIBRATED,
-    )
+    asked = ("--device=cpu", "--block_rates=True", *CALIBRATED)
+    wanted = run_verify(corpus, alone / "model", tmp_path / "one", *asked)
     for name in ("scores.txt", "development_scores.txt"):
         ours, theirs = (p / name for p in (verification, tmp_path / "one"))
         assert ours.read_text() == theirs.read_text()
+    report = json.loads((verification / "report.json").read_text())
+    assert report["block_rates"] == wanted["block_rates"]
+    assert (verification / "report.html").exists()
     assert list((tmp_path / "embeddings").iterdir())  # of the processes
 
 

@@ -101,7 +101,7 @@ def show_calibration(calibration: dict) -> Html:
     return section(
         "calibration",
         "Calibration",
-        table("Costs and weights", ["", *columns], rows) if rows else "",
+        table("Costs and weights", ["Measure", *columns], rows) if rows else "",
         facts({name: _number(value) for name, value in rest.items()})
         if rest
         else "",
@@ -161,6 +161,11 @@ def show_curves(
                 f"{false_alarm:.2f}",
             ]
         )
+    chosen_here = ", ".join(
+        letter
+        for letter, (_, value) in lettered.items()
+        if value is not dev_threshold
+    )
     interval = tuple(report["eer_interval_percent"])
     system = ScoredSystem("", scores, is_target, interval)
     key = element(
@@ -200,8 +205,7 @@ def show_curves(
             rows,
         ),
         note(
-            "All but the development trials' were chosen on the trials "
-            f"themselves. {threshold_note}"
+            f"{chosen_here} were chosen on these very trials. {threshold_note}"
         ),
     )
 
