@@ -163,6 +163,36 @@ class AttentiveStatisticsPooling(nn.Module):
         -> (batch, 2 * input_size), means before deviations.
         """
         x, valid = _zero_padding(x, lengths)
+        return _weighted_statistics(x, self._weights(x, valid))
+
+    def attention_weights(
+        self, x: Tensor, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Weigh the frames: what each channel attends to.
+
+        Arguments
+        ---------
+        x : Tensor
+            Frames (batch, time, input_size).
+        lengths : Tensor | None
+            Relative lengths (batch,); None means all full.
+
+        Returns
+        -------
+        weights : Tensor
+            (batch, time, input_size): a head for each channel; sum to 1 over
+            time, 0 on padding.
+
+        Example
+        -------
+        >>> pooling = AttentiveStatisticsPooling(2).eval()
+        >>> weights = pooling.attention_weights(torch.rand(1, 5, 2))
+        >>> weights.shape, weights.sum(dim=1).round().tolist()
+        (torch.Size([1, 5, 2]), [[1.0, 1.0]])
+        """
+        return self._weights(*_zero_padding(x, lengths))
+
+    def _weights(self, x: Tensor, valid: Tensor | None) -> Tensor:
         # Both convolutions have a kernel of 1: linear maps of each frame. The
         # context is the same for all frames, so its part is computed once.
         hidden = self.tdnn.conv.conv
@@ -180,7 +210,7 @@ class AttentiveStatisticsPooling(nn.Module):
         )  # (batch, time, input_size)
         if valid is not None:
             scores = scores.masked_fill(~valid, -math.inf)
-        return _weighted_statistics(x, F.softmax(scores.to(x.dtype), dim=1))
+        return F.softmax(scores.to(x.dtype), dim=1)
 
     def _normalise(self, hidden: Tensor, valid: Tensor | None) -> Tensor:
         """Batch norm of (batch, time, channels) over the valid frames."""

@@ -108,6 +108,8 @@ def run_verify(data, model, output, *overrides):
             "--batch_seconds=4",
             "--num_resamples=20",
             "--cache_folder=null",
+            "--page=False",
+            "--block_rates=False",
             *overrides,
         )
     )

@@ -129,12 +129,19 @@ def test_double_attention_tells_its_weights_over_time(tmp_path, speech):
     assert found.weights.shape[1] == 4
 
 
-@pytest.mark.parametrize(
-    "pooling", ["StatisticsPooling", "AttentiveStatisticsPooling"]
-)
-def test_a_pooling_without_weights_of_frames_is_refused(tmp_path, pooling):
-    folder = make_model(tmp_path / "model", pooling)
-    with pytest.raises(ValueError, match=rf"{folder}: 0 .*\({pooling}\)"):
+def test_attentive_statistics_tell_the_weights_of_every_channel(
+    tmp_path, speech
+):
+    folder = make_model(tmp_path / "model", "AttentiveStatisticsPooling")
+    found = map_attention(*load_attentive_model(folder, "cpu"), speech)
+    assert found.weights.shape[1] == 32
+    np.testing.assert_allclose(found.weights.sum(axis=0), 1.0, rtol=1e-5)
+
+
+def test_a_pooling_without_weights_of_frames_is_refused(tmp_path):
+    folder = make_model(tmp_path / "model", "StatisticsPooling")
+    wrong = rf"{folder}: 0 .*\(StatisticsPooling\)"
+    with pytest.raises(ValueError, match=wrong):
         load_attentive_model(folder, "cpu")
 
 

@@ -231,6 +231,20 @@ def test_a_model_folder_that_does_not_fit_is_named(corpus, trained, tmp_path):
         run_verify(corpus, folder, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "name", ["hyperparams.yaml", "embedding_model.ckpt", "training.json"]
+)
+def test_a_model_folder_that_lacks_a_file_is_named(
+    corpus, trained, tmp_path, name
+):
+    folder = Path(shutil.copytree(trained / "model", tmp_path / "model"))
+    (folder / name).unlink()
+    before = snapshot(tmp_path)
+    with pytest.raises(ValueError, match=f"/{name} is missing: give the model"):
+        run_verify(corpus, folder, tmp_path / "out")
+    assert snapshot(tmp_path) == before
+
+
 @pytest.mark.parametrize("is_for_several", [False, True])
 def test_most_commands_refuse_several_processes(
     is_for_several, monkeypatch, capsys

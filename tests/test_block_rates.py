@@ -1,12 +1,19 @@
 """Error rates of blocks, against verify.py's."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from block_embeddings import BlockEmbeddings
-from block_rates import measure_blocks, measure_trainings
-from extraction import score_trials
+from block_rates import (
+    measure_blocks,
+    measure_model_blocks,
+    measure_trainings,
+)
+from evaluation import locate_utterances
+from extraction import load_model, score_trials
 from voxceleb1_layout import find_utterances
 
 from custom_modules.metrics import equal_error_rate
@@ -95,3 +102,51 @@ def test_speakers_that_were_trained_on_are_refused(corpus, trained, tmp_path):
         measure_trainings(
             {"MFCon": str(trained)}, str(corpus), path, "cpu", **SETTINGS
         )
+
+
+def measure_folder(folder, corpus, trial_list, hparams_file="hyperparams.yaml"):
+    trials = read_trials(trial_list)
+    model, training = load_model(folder, hparams_file, {"device": "cpu"})
+    utterances = locate_utterances(
+        trials, trial_list, find_utterances(str(corpus))
+    )
+    return measure_model_blocks(
+        model, training, folder, trials, utterances, **SETTINGS
+    )
+
+
+def test_a_loaded_models_blocks_rate_as_its_trainings(
+    corpus, trained, trial_list
+):
+    """And without the training around it, all but the heads."""
+    expected = measure_trainings(
+        {"MFCon": str(trained)}, str(corpus), trial_list, "cpu", **SETTINGS
+    )["models"][0]
+    found = measure_folder(trained / "model", corpus, trial_list)
+    assert found["heads_left_out"] is None
+    assert len(found["heads"]) == len(found["statistics"]) == 2
+    for key in ("statistics", "heads", "final"):
+        assert found[key] == expected[key]
+
+
+def test_a_bare_model_folder_has_no_heads(
+    corpus, trained, trial_list, tmp_path
+):
+    bare = shutil.copytree(trained / "model", tmp_path / "bare" / "model")
+    found = measure_folder(bare, corpus, trial_list)
+    assert found["heads"] == []
+    assert len(found["statistics"]) == 2
+    assert "not in the folder of its training" in found["heads_left_out"]
+    shutil.copy(trained / "hyperparams.yaml", tmp_path / "bare")
+    found = measure_folder(bare, corpus, trial_list)
+    assert found["heads"] == []
+    assert "no checkpoint with the model's" in found["heads_left_out"]
+
+
+def test_a_model_without_blocks_is_left_out_by_name(corpus, trial_list):
+    folder = Path(__file__).parents[1] / "hparams" / "models"
+    yaml_file = "mean_and_deviation.yaml"
+    found = measure_folder(folder, corpus, trial_list, yaml_file)
+    assert found == {
+        "left_out": "FeatureEncoder has no outputs of several blocks"
+    }

@@ -255,3 +255,20 @@ def test_the_figures_in_the_readme_are_there():
         path = (RECIPE / name).resolve()
         assert path.stat().st_size > 10_000
         assert path.with_suffix(".svg").stat().st_size > 10_000
+
+
+def test_the_figures_of_int8_in_the_readme_are_those_of_the_file():
+    path = ROOT / "results" / "int8" / "voxocean.json"
+    result = json.loads(path.read_text())
+    rates = result["eer_percent"]
+    difference, low, high = rates["difference"]
+    sizes = [result["bytes"][name] / 1e6 for name in ("int8", "float32")]
+    text = " ".join(READMES[0].read_text().split())
+    for figure in (
+        f"{rates['int8'][0]:.2f} and {rates['float32'][0]:.2f} % on VoxOcean",
+        f"{result['num_trials']:,} trials, a difference of {difference:.2f}",
+        f"points (95 %: {low:.2f} to {high:.2f}), in {sizes[0]:.1f} MB instead",
+        f"of {sizes[1]:.1f} (one training",
+    ):
+        assert figure in text
+    assert "dirty" not in result["commit"]

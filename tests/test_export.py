@@ -1,9 +1,13 @@
 """The model folder."""
 
+import shutil
+
 import export
 import pytest
 import torch
 from safetensors.torch import load_file
+from speechbrain.inference.classifiers import EncoderClassifier
+from speechbrain.inference.speaker import SpeakerRecognition
 
 from custom_modules.conformer import MFAConformer
 from custom_modules.heads import EmbeddingHead, SpeakerEmbedder
@@ -16,6 +20,11 @@ TRAINING = {
     "epoch": 1,
     "dev_eer": None,
     "commit": None,
+    "hours": 2.5,
+    "noise": None,
+    "rooms": None,
+    "threshold": None,
+    "threshold_p01": None,
 }
 
 
@@ -43,9 +52,7 @@ def test_safetensors_hold_parameters_that_are_shared_or_transposed(tmp_path):
     second.attention = first.attention
     weight = embedder.embedding_head.projection.weight
     weight.data = weight.data.t().contiguous().t()
-    export.export_model(
-        {"sample_rate": 16000}, embedder, None, TRAINING, tmp_path
-    )
+    export.export_model({"sample_rate": 16000}, embedder, TRAINING, tmp_path)
     assert_equal_files(tmp_path)
 
 
@@ -59,8 +66,26 @@ def test_a_folder_half_written_has_no_training(tmp_path, monkeypatch, name):
     monkeypatch.setattr(export, name, fail)
     with pytest.raises(OSError, match="no room"):
         export.export_model(
-            {"sample_rate": 16000}, make_embedder(), None, TRAINING, tmp_path
+            {"sample_rate": 16000}, make_embedder(), TRAINING, tmp_path
         )
     files = {path.name for path in tmp_path.iterdir()}
     assert "training.json" not in files
     assert not [name for name in files if name.startswith(".")]
+
+
+def test_encode_batch_of_speechbrains_interfaces_is_the_model(
+    trained, tmp_path
+):
+    """Wherever the folder lies; it has no classifier of the training."""
+    folder = shutil.copytree(trained / "model", tmp_path / "elsewhere")
+    options = {"source": str(folder), "run_opts": {"device": "cpu"}}
+    wavs = torch.randn(3, 16000, generator=torch.Generator().manual_seed(0))
+    classifier = EncoderClassifier.from_hparams(**options)
+    embeddings = classifier.encode_batch(wavs)
+    recognition = SpeakerRecognition.from_hparams(**options)
+    assert torch.equal(embeddings, recognition.encode_batch(wavs))
+    assert embeddings.shape == (3, 1, 16)
+    alone = classifier.encode_batch(wavs[1])
+    torch.testing.assert_close(alone, embeddings[1:2], atol=1e-5, rtol=0.0)
+    with pytest.raises(AttributeError, match="classifier"):
+        classifier.classify_batch(wavs)

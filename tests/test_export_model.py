@@ -1,5 +1,6 @@
 """A model folder as an ONNX graph and on a hub."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import soundfile
 import torch
 from extraction import embed_batch, load_model
-from recipe_commands import train_mha
+from recipe_commands import snapshot, train_mha
 from speechbrain.dataio.batch import PaddedBatch
 
 from custom_modules.audio import read_audio
@@ -86,6 +87,8 @@ def test_what_is_uploaded_is_a_model_folder_without_paths(
 ):
     folder = Path(shutil.copytree(trained / "model", tmp_path / "model"))
     (folder / "notes.txt").write_text("mine")
+    tests = {"tests": [], "machine": "/home/me"}
+    (folder / "tests.json").write_text(json.dumps(tests))
     export_model.main([str(folder), "--push_to_hub=someone/mfcon"])
     assert api.calls == [
         ("create_repo", "someone/mfcon", True, True),
@@ -96,8 +99,10 @@ def test_what_is_uploaded_is_a_model_folder_without_paths(
         "embedding_model.ckpt",
         "embedding_model.safetensors",
         "hyperparams.yaml",
+        "tests.json",
         "training.json",
     ]
+    assert json.loads(api.files["tests.json"]) == {"tests": []}
     uploaded = tmp_path / "uploaded"
     uploaded.mkdir()
     for name, content in api.files.items():
@@ -108,11 +113,39 @@ def test_what_is_uploaded_is_a_model_folder_without_paths(
     assert "uploaded to someone/mfcon" in capsys.readouterr().out
 
 
-def test_wrong_arguments_are_one_line(trained, tmp_path, api):
-    with pytest.raises(ValueError, match="give --onnx, --push_to_hub"):
-        export_model.main([str(trained / "model")])
+def test_wrong_arguments_are_one_line(trained, corpus, tmp_path, api):
+    model = str(trained / "model")
+    with pytest.raises(ValueError, match="give --onnx, --int8, --report"):
+        export_model.main([model])
     with pytest.raises(ValueError, match=r"hyperparams\.yaml is missing"):
         export_model.main([str(tmp_path), "--push_to_hub=a/b"])
+    for words in (
+        ["--int8"],
+        ["--int8", "--trials=O"],
+        ["--onnx", f"--data_folder={corpus}"],
+        ["--onnx", "--trials=O"],
+    ):
+        with pytest.raises(ValueError, match="needs trials to tell its EER"):
+            export_model.main([model, *words])
+    assert not api.calls
+
+
+@pytest.mark.parametrize("name", export_model.FILES)
+def test_a_model_folder_that_lacks_a_file_is_one_line(
+    trained, verified, corpus, tmp_path, api, name
+):
+    folder = Path(shutil.copytree(trained / "model", tmp_path / "model"))
+    (folder / name).unlink()
+    before = snapshot(tmp_path)
+    for words in (
+        ["--onnx"],
+        ["--int8", f"--data_folder={corpus}"],
+        [f"--report={verified / 'report.json'}"],
+        ["--push_to_hub=a/b"],
+    ):
+        with pytest.raises(ValueError, match=rf"/{name} is missing: give the"):
+            export_model.main([str(folder), *words])
+    assert snapshot(tmp_path) == before
     assert not api.calls
 
 

@@ -13,10 +13,12 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import soundfile
+import torch
 import train_speaker_embeddings
 import verify
 from audio_files import inspect_audio
 from command import load_experiment
+from embedding_cache import EmbeddingCache
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from manifest import Manifest
@@ -25,6 +27,7 @@ from speechbrain.utils.importutils import LazyModule
 from speechbrain.utils.run_opts import RunOptions
 
 from custom_modules.audio import read_audio
+from custom_modules.score_files import read_score_file
 from custom_modules.trials import (
     read_scores,
     read_trials,
@@ -158,6 +161,38 @@ def test_scores(fuzz, tmp_path):
 
     fields = ["1", "a/1/1.wav", "a/2/1.wav", "-0.5"]
     fuzz(check, texts("0 a/1/1.wav b/1/1.wav 0.5", fields, " "))
+
+
+def test_scores_of_any_toolkit(fuzz, tmp_path):
+    """A finite score for each trial, or none."""
+    path = tmp_path / "scores.txt"
+
+    def check(content):
+        path.write_bytes(content)
+        found = read_or_refuse(read_score_file, path)
+        if found is not None:
+            assert np.isfinite(found.scores).all()
+            for column in (found.pairs, found.is_target):
+                assert column is None or len(column) == len(found.scores)
+
+    fields = ["a/1/1.wav", "a/2/1.wav", "-0.5", "target"]
+    fuzz(check, texts("a/1/1.wav b/1/1.wav 0.5 nontarget", fields, "\t"))
+
+
+def test_embedding_cache(fuzz, tmp_path):
+    cache = EmbeddingCache(tmp_path, "key")
+    cache.store({f"{i:064x}": torch.randn(4) for i in range(3)})
+    whole = cache.path.read_bytes()
+
+    def check(content):
+        cache.path.write_bytes(content)
+        found = read_or_refuse(lambda _: cache.load(), cache.path)
+        for digest, embedding in (found or {}).items():
+            assert len(digest) == 64
+            assert embedding.ndim == 1
+            assert embedding.isfinite().all()
+
+    fuzz(check, edited(st.just(whole), PATCHES))
 
 
 def test_manifest(fuzz, tmp_path):

@@ -42,7 +42,7 @@ SPEECHBRAINS = {
     "__set_seed",
 }
 # Read from a model folder by our commands and by its users.
-INFERENCE = {"sample_rate", "threshold"}
+INFERENCE = {"sample_rate", "threshold", "threshold_p01"}
 
 
 def keys_of(path):

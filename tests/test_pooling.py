@@ -223,6 +223,22 @@ def test_attentive_statistics_equals_speechbrains_on_full_utterances(
         torch.testing.assert_close(buffer, expected)
 
 
+def test_attentive_weights_give_the_pooled_mean_and_deviation():
+    """The same weights by hand; padding has none."""
+    pooling = POOLINGS["attentive"]().eval()
+    x = torch.randn(2, 9, SIZE)
+    lengths = relative_lengths(torch.tensor([9, 5]))
+    weights = pooling.attention_weights(x, lengths)
+    assert (weights[1, 5:] == 0).all()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(2, SIZE))
+    mean = (weights * x).sum(dim=1)
+    square = (weights * x.square()).sum(dim=1)
+    expected = torch.cat([mean, (square - mean.square()).sqrt()], dim=1)
+    torch.testing.assert_close(
+        pooling(x, lengths), expected, atol=1e-5, rtol=1e-4
+    )
+
+
 def test_attentive_statistics_equals_speechbrains_on_padded_ones_in_eval():
     ours, theirs = both_attentive(global_context=True)
     ours.eval()

@@ -31,6 +31,10 @@ OPTIONS = [
     "--lr=0.0003",
     "--device=cpu",
 ]
+CALIBRATED = [
+    "--calibration=!ref <logistic>",
+    "--quality_measures=[!ref <snr>]",
+]
 
 
 def torchrun(num_processes, script, *arguments):
@@ -116,12 +120,18 @@ def test_as_many_processes_train_the_same_model(num, corpus, alone, tmp_path):
         "--batch_seconds=4",
         "--num_resamples=20",
         "--device=cpu",
+        *CALIBRATED,
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("EER") == 1
-    run_verify(corpus, alone / "model", tmp_path / "one", "--device=cpu")
-    scores = [p / "scores.txt" for p in (verification, tmp_path / "one")]
-    assert scores[0].read_text() == scores[1].read_text()
+    run_verify(
+        *(corpus, alone / "model", tmp_path / "one", "--device=cpu"),
+        *CALIBRATED,
+    )
+    for name in ("scores.txt", "development_scores.txt"):
+        ours, theirs = (p / name for p in (verification, tmp_path / "one"))
+        assert ours.read_text() == theirs.read_text()
+    assert list((tmp_path / "embeddings").iterdir())  # of the processes
 
 
 def test_an_error_of_the_main_process_ends_all(corpus, tmp_path):

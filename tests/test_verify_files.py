@@ -189,6 +189,31 @@ def test_a_matrix_has_empty_cells_for_them(model, corpus, bad_files, capsys):
     assert shown.err.count("no scores: ") == 8
 
 
+@pytest.mark.parametrize("p01", ["-1.5", "1.5", "null", None])
+def test_the_operating_point_chooses_the_threshold(
+    trained, corpus, tmp_path, capsys, p01
+):
+    """Null where rejecting all is cheapest; a missing key in older folders."""
+    folder = Path(shutil.copytree(trained / "model", tmp_path / "model"))
+    path = folder / "hyperparams.yaml"
+    line = "" if p01 is None else f"threshold_p01: {p01}"
+    text = re.sub(r"(?m)^threshold_p01:.*$", line, path.read_text())
+    path.write_text(text)
+    wavs = [str(x) for x in sorted((corpus / "wav/id10270").rglob("*.wav"))[:2]]
+    verify_files.main([str(folder), *wavs, "--operating_point=p01"])
+    shown = capsys.readouterr().out
+    assert {
+        "-1.5": "same speaker (threshold -1.500000)",
+        "1.5": "different speakers (threshold 1.500000)",
+    }.get(p01, "no decision (the model folder has no such threshold)") in shown
+    for arguments in ([], ["--operating_point=eer"]):
+        verify_files.main([str(folder), *wavs, *arguments])
+        shown = capsys.readouterr().out
+        assert f"(threshold {threshold_of(folder):.6f})" in shown
+    with pytest.raises(ValueError, match=r"choose from '?eer'?, '?p01'?"):
+        verify_files.main([str(folder), *wavs, "--operating_point=p10"])
+
+
 def test_no_threshold_is_no_decision(trained, corpus, tmp_path, capsys):
     folder = Path(shutil.copytree(trained / "model", tmp_path / "model"))
     path = folder / "hyperparams.yaml"
@@ -197,7 +222,7 @@ def test_no_threshold_is_no_decision(trained, corpus, tmp_path, capsys):
     wavs = sorted((corpus / "wav" / "id10270").rglob("*.wav"))[:2]
     verify_files.main([str(folder), *map(str, wavs)])
     shown = capsys.readouterr().out
-    assert "no decision (the model folder has no threshold)" in shown
+    assert "no decision (the model folder has no such threshold)" in shown
     assert "same" not in shown
 
 
@@ -245,5 +270,9 @@ def test_a_model_folder_that_lacks_a_file_is_one_line(
     folder = Path(shutil.copytree(trained / "model", tmp_path / "model"))
     (folder / name).unlink()
     wav = str(next((corpus / "wav" / "id10270").rglob("*.wav")))
-    with pytest.raises(ValueError, match=f"{name} is missing: give the model"):
-        verify_files.main([str(folder), wav, wav])
+    folders = [str(corpus / "wav" / x) for x in ("id10270", "id10271")]
+    output = tmp_path / "new" / "matrix.csv"
+    for words in ([wav, wav], [*folders, f"--output={output}"]):
+        with pytest.raises(ValueError, match=f"{name} is missing: give the mo"):
+            verify_files.main([str(folder), *words])
+    assert not output.parent.exists()

@@ -19,7 +19,8 @@ class AttentionMap(NamedTuple):
     Arguments
     ---------
     weights : np.ndarray
-        (frames, heads), of the pooling; each head's sum to 1.
+        (frames, heads), of the pooling; each head's sum to 1. Attentive
+        statistics have a head for each channel.
     frame_edges : np.ndarray
         (frames + 1,) in s: frame i lasts from entry i to i + 1.
     feats : np.ndarray
@@ -60,17 +61,36 @@ def load_attentive_model(
         than one part that has.
     """
     model, _ = load_model(folder, "hyperparams.yaml", {"device": device})
-    head = model.mods["embedding_model"].embedding_head
-    found = [part for part in head.modules() if is_attentive(part)]
+    found = find_attention(model)
     if len(found) != 1:
+        head = model.mods["embedding_model"].embedding_head
         pooling = head.pooling if hasattr(head, "pooling") else head
         raise ValueError(
             f"{Path(folder).absolute()}: {len(found)} parts of its pooling "
             f"({type(pooling).__name__}) have attention weights of frames; "
             "give a model with one, such as SelfMultiHeadAttentionPooling or "
-            "DoubleMultiHeadAttentionPooling"
+            "AttentiveStatisticsPooling"
         )
     return model, found[0]
+
+
+def find_attention(model: SpeakerRecognition) -> list[nn.Module]:
+    """Find the parts of a model's embedding head that weigh its frames.
+
+    Arguments
+    ---------
+    model : SpeakerRecognition
+        Of `load_model`.
+
+    Returns
+    -------
+    found : list[nn.Module]
+        Each with `attention_weights(x, lengths)`; none of a model whose
+        embedding model has no `embedding_head`.
+    """
+    embedding_model = model.mods["embedding_model"]
+    head = getattr(embedding_model, "embedding_head", nn.Identity())
+    return [part for part in head.modules() if is_attentive(part)]
 
 
 def is_attentive(module: nn.Module) -> bool:
@@ -96,9 +116,9 @@ def map_attention(
     Arguments
     ---------
     model : SpeakerRecognition
-        Of `load_attentive_model`.
+        The model.
     attention : nn.Module
-        Its attention.
+        Of `find_attention`.
     path : str | Path
         Audio file.
 

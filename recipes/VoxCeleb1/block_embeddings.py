@@ -87,31 +87,85 @@ def load_trained_blocks(folder: str | Path, device: str) -> TrainedBlocks:
     model, training = load_model(
         folder / "model", "hyperparams.yaml", {"device": device}
     )
+    block_heads = _load_heads(folder, training["epoch"], device)
+    return TrainedBlocks(model, block_heads, training)
+
+
+def load_heads_beside(
+    model_folder: str | Path, epoch: int | None, device: str
+) -> tuple[nn.Module | None, str | None]:
+    """Load the block heads of the training that a model folder lies in.
+
+    Arguments
+    ---------
+    model_folder : str | Path
+        With or without its training's hyperparams.yaml and save/ around it.
+    epoch : int | None
+        Of the model.
+    device : str
+        "cpu" or "cuda:0".
+
+    Returns
+    -------
+    block_heads : nn.Module | None
+        In evaluation mode; None where there are none to be had.
+    reason : str | None
+        Why there are none.
+
+    Example
+    -------
+    >>> load_heads_beside("/nowhere/model", epoch=1, device="cpu")[1]
+    'the model folder is not in the folder of its training'
+    """
+    folder = Path(model_folder).absolute().parent
+    if not (folder / "hyperparams.yaml").is_file():
+        return None, "the model folder is not in the folder of its training"
+    try:
+        block_heads = _load_heads(folder, epoch, device, Path(model_folder))
+    except (ValueError, FileNotFoundError):  # another's, or it went on since
+        return None, (
+            "the training around the model folder has no checkpoint with the "
+            "model's parameters"
+        )
+    if block_heads is None:
+        return None, "no loss trained any"
+    return block_heads, None
+
+
+def _load_heads(
+    folder: Path, epoch: int, device: str, model_folder: Path | None = None
+) -> nn.Module | None:
+    """Heads of a training, of the model's epoch; None where none trained."""
+    path = folder / "hyperparams.yaml"
     try:
         hparams = YAML().load(path.read_text("utf-8"))
     except YAMLError as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: not valid YAML: {reason}") from error
     if not hparams.get("mfcon_weight", 0) > 0:
-        return TrainedBlocks(model, None, training)
+        return None
+    checkpoint = find_exported_checkpoint(folder, epoch, model_folder)
     # Of these two sections alone, and so that no folder of a training is made.
     text = StringIO()
     YAML().dump({key: hparams[key] for key in ("model", "block_heads")}, text)
     block_heads = load_hyperpyyaml(text.getvalue())["block_heads"]
-    checkpoint = find_exported_checkpoint(folder, training["epoch"])
     load_strictly(block_heads, str(checkpoint / HEADS_FILE))
-    return TrainedBlocks(model, block_heads.to(device).eval(), training)
+    return block_heads.to(device).eval()
 
 
-def find_exported_checkpoint(folder: Path, epoch: int) -> Path:
+def find_exported_checkpoint(
+    folder: Path, epoch: int | None, model_folder: Path | None = None
+) -> Path:
     """Find the checkpoint that the model folder was exported from.
 
     Arguments
     ---------
     folder : Path
         A training's output folder.
-    epoch : int
+    epoch : int | None
         Of the exported model.
+    model_folder : Path | None
+        Of the exported model; None for the training's `model`.
 
     Returns
     -------
@@ -123,7 +177,8 @@ def find_exported_checkpoint(folder: Path, epoch: int) -> Path:
     ValueError
         Where there is none, as in a training that went on since.
     """
-    exported = _load_state(folder / "model" / MODEL_FILE)
+    model_folder = model_folder or folder / "model"
+    exported = _load_state(model_folder / MODEL_FILE)
     for checkpoint in sorted((folder / "save").glob("CKPT*")):
         meta = yaml.safe_load((checkpoint / "CKPT.yaml").read_text("utf-8"))
         if meta.get("epoch") != epoch:

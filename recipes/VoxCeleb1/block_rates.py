@@ -1,8 +1,15 @@
 """Error rates of every block of several trainings, on one trial list."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from block_embeddings import BlockEmbeddings, embed_blocks, load_trained_blocks
+from block_embeddings import (
+    BlockEmbeddings,
+    TrainedBlocks,
+    embed_blocks,
+    load_heads_beside,
+    load_trained_blocks,
+)
 from evaluation import (
     locate_utterances,
     make_loader,
@@ -10,12 +17,16 @@ from evaluation import (
     trial_speakers,
 )
 from extraction import score_trials
+from processes import gather_from_all
 from report import git_commit, make_report
+from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor
 from tqdm import tqdm
 from voxceleb1_layout import find_utterances
 from whole_utterances import choose_batch_seconds
 
+from custom_modules.degradation import Degradation
+from custom_modules.distributed import process_rank
 from custom_modules.scoring import Trials, read_trials
 
 
@@ -143,4 +154,96 @@ def measure_trainings(
         "num_resamples": num_resamples,
         "commit": git_commit(),
         "models": models,
+    }
+
+
+def measure_model_blocks(
+    model: SpeakerRecognition,
+    training: dict,
+    model_folder: str | Path,
+    trials: Trials,
+    utterances: dict[str, str],
+    *,
+    batch_seconds: float | None,
+    num_workers: int,
+    num_resamples: int,
+    seed: int,
+    degradation: Degradation | None = None,
+) -> dict:
+    """Measure every block of a model that is loaded, for its report.
+
+    To be called in all processes: each embeds its share.
+
+    Arguments
+    ---------
+    model : SpeakerRecognition
+        Any that `load_model` gives.
+    training : dict
+        Its training.json.
+    model_folder : str | Path
+        With its training's folder around it, the trained heads of the blocks
+        are measured too.
+    trials : Trials
+        The trials, scored by the plain cosine.
+    utterances : dict[str, str]
+        File of each utterance of the trials.
+    batch_seconds : float | None
+        Speech of a batch in s, see `choose_batch_seconds`.
+    num_workers : int
+        Processes that read.
+    num_resamples, seed : int
+        Of the bootstrap over speakers.
+    degradation : Degradation | None
+        What is done to each utterance; None: as recorded.
+
+    Returns
+    -------
+    rates : dict
+        What `measure_blocks` gives, and "heads_left_out", why there are no
+        heads, or None; of a model that is not made of blocks "left_out", why,
+        alone. Empty in all processes but the main one.
+    """
+    embedding_model = model.mods["embedding_model"]
+    encoder = getattr(embedding_model, "encoder", embedding_model)
+    num_blocks = len(getattr(encoder, "output_sizes", ()))
+    if num_blocks < 2:
+        name = type(encoder).__name__
+        return {"left_out": f"{name} has no outputs of several blocks"}
+    heads, reason = load_heads_beside(
+        model_folder, training.get("epoch"), model.device
+    )
+    loader = make_loader(
+        utterances,
+        "files of the trials",
+        model.hparams.sample_rate,
+        choose_batch_seconds(batch_seconds, model.device),
+        num_workers,
+        degradation,
+    )
+    progress = tqdm(
+        loader,
+        desc="Blocks",
+        unit="batch",
+        disable=True if process_rank() else None,
+    )
+    found = embed_blocks(progress, TrainedBlocks(model, heads, training))
+    with_heads = [] if heads is None else heads.blocks
+    found = BlockEmbeddings(
+        gather_from_all(found.final),
+        _gather_blocks(found.statistics, range(num_blocks)),
+        _gather_blocks(found.heads, with_heads),
+    )
+    if process_rank() > 0:
+        return {}
+    rates = measure_blocks(found, trials, num_resamples, seed)
+    return {**rates, "heads_left_out": reason}
+
+
+def _gather_blocks(
+    embeddings: dict[int, dict[str, Tensor]], blocks: Iterable[int]
+) -> dict[int, dict[str, Tensor]]:
+    """Of all processes; the same blocks, from 0, must be given in each."""
+    return {
+        block + 1: gather_from_all(embeddings.get(block + 1, {}))
+        for block in blocks
     }

@@ -78,3 +78,45 @@ def describe_calibration(
             for key in keys
         },
     }
+
+
+def calibrate(
+    calibration: LogisticCalibration,
+    names: Sequence[str],
+    test: tuple[np.ndarray, np.ndarray],
+    dev: tuple[np.ndarray, np.ndarray],
+    trial_list: dict[str, str],
+) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Learn on development trials, apply to both, describe.
+
+    Arguments
+    ---------
+    calibration : LogisticCalibration
+        To be fitted.
+    names : Sequence[str]
+        Of the columns; the first is the score.
+    test, dev : tuple[np.ndarray, np.ndarray]
+        Columns (trials, columns) and is_target (trials,).
+    trial_list : dict[str, str]
+        The development's, as for `describe_calibration`.
+
+    Returns
+    -------
+    llrs : np.ndarray
+        (trials,) of the test.
+    dev_llrs : np.ndarray
+        (trials,) of the development.
+    description : dict
+        Of `describe_calibration`.
+    """
+    (columns, is_target), (dev_columns, dev_is_target) = test, dev
+    calibration.fit(dev_columns, dev_is_target)
+    llrs = calibration(columns)
+    measures = {
+        "before": measure_llrs(columns[:, 0], is_target),
+        "after": measure_llrs(llrs, is_target),
+    }
+    description = describe_calibration(
+        calibration, names, trial_list, dev_is_target, measures
+    )
+    return llrs, calibration(dev_columns), description

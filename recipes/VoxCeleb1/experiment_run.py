@@ -21,7 +21,9 @@ LOG = "console.txt"
 # What may differ between two runs that give the same result.
 PLACES = {"output_folder", "save_folder", "model_folder", "train_log"}
 PACE = {"num_workers", "ckpt_interval_minutes", "eval_batch_seconds"}
-IGNORED = PLACES | PACE
+# Of verification: what is written besides its figures.
+EXTRAS = {"page": False, "block_rates": False}
+IGNORED = PLACES | PACE | EXTRAS.keys()
 IGNORED_OPTIONS = {"device", "noprogressbar", "tqdm_colored_bar", "log_config"}
 
 
@@ -207,6 +209,7 @@ def execute(run: Run, num_gpus: int) -> float:
             settings.parent.mkdir(exist_ok=True)
             settings.unlink(missing_ok=True)  # the old report is no longer it
             overrides = {
+                **EXTRAS,
                 **run.verification,
                 "model_folder": str(run.folder / "model"),
                 "output_folder": str(run.report.parent),

@@ -12,6 +12,9 @@ from safetensors.torch import save
 from torch import nn
 from whole_files import replacing
 
+# Of the development trials: at the EER, at minDCF(0.01).
+THRESHOLDS = ("threshold", "threshold_p01")
+
 
 def resolve_model(hparams_file: str | Path, overrides: str) -> CommentedMap:
     """Read the section `model` of a training's YAML file, overridden.
@@ -34,10 +37,20 @@ def resolve_model(hparams_file: str | Path, overrides: str) -> CommentedMap:
         return YAML().load(resolve_references(file, overrides))["model"]
 
 
+def folder_name(folder: str | Path | None) -> str | None:
+    """The last part of a folder's path, its links followed: no more of it.
+
+    Example
+    -------
+    >>> folder_name("data/VoxCeleb1"), folder_name(None)
+    ('VoxCeleb1', None)
+    """
+    return Path(folder).resolve().name if folder else None
+
+
 def export_model(
     model: CommentedMap,
     embedding_model: nn.Module,
-    threshold: float | None,
     training: dict,
     folder: str | Path,
 ) -> None:
@@ -53,16 +66,16 @@ def export_model(
         Of `resolve_model`.
     embedding_model : nn.Module
         With the trained parameters.
-    threshold : float | None
-        Cosine above which two utterances are of the same speaker; None
-        without development trials to choose it on.
     training : dict
         Of the training: what `describe_model` tells of it, and what else is
-        worth knowing.
+        worth knowing. Its threshold and threshold_p01 go into
+        hyperparams.yaml too: cosines above which two utterances are of the
+        same speaker, None without development trials to choose them on.
     folder : str | Path
         Made if missing; files of the same name are replaced.
     """
-    model["threshold"] = threshold
+    for key in THRESHOLDS:
+        model[key] = training[key]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = embedding_model.state_dict()
@@ -77,9 +90,7 @@ def export_model(
         partial.write_bytes(save(copies))
     with replacing(folder / "hyperparams.yaml") as partial:
         YAML().dump(model, partial)
-    card = describe_model(
-        embedding_model, model["sample_rate"], threshold, training
-    )
+    card = describe_model(embedding_model, model["sample_rate"], training)
     with replacing(folder / "README.md") as partial:
         partial.write_text(card, "utf-8")
     write_json(folder / "training.json", training)

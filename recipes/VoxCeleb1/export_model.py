@@ -2,12 +2,15 @@
 """Carry a model folder elsewhere: as an ONNX graph, to Hugging Face's hub.
 
 usage: python export_model.py MODEL --onnx
+       python export_model.py MODEL --int8 --data_folder=DATA [--trials=LIST]
+       python export_model.py MODEL --report=VERIFICATION/report.json
        python export_model.py MODEL --push_to_hub=USER/NAME
 
-The graph, MODEL/embedding_model.onnx, takes waveforms, features inside.
+The graph, MODEL/embedding_model.onnx, takes waveforms, features inside;
+--int8 writes it with weights of 8 bits too, and its EER on the trials.
+--report puts a test by verify.py into the model card, MODEL/README.md.
 """
 
-import json
 import logging
 import shutil
 import sys
@@ -19,6 +22,8 @@ import torch
 from command import Parser, run
 from extraction import load_model
 from huggingface_hub import HfApi
+from int8 import INT8_FILE, RESULT_FILE, find_test, tell_int8, write_int8
+from model_results import CARD, TESTS_FILE, attach_report, read_object
 from report import write_json
 from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor, nn
@@ -26,8 +31,15 @@ from torch.export import Dim
 from whole_files import replacing
 
 ONNX_FILE = "embedding_model.onnx"
-FILES = ("hyperparams.yaml", "embedding_model.ckpt")
-MORE_FILES = ("embedding_model.safetensors", ONNX_FILE, "README.md")
+# What training writes, and what this adds.
+FILES = (
+    "hyperparams.yaml",
+    "embedding_model.ckpt",
+    "embedding_model.safetensors",
+    "training.json",
+    CARD,
+)
+MORE_FILES = (ONNX_FILE, INT8_FILE, RESULT_FILE, TESTS_FILE)
 PRIVATE = ("overrides", "hparams_file", "machine")  # may hold paths
 CHECKED_SECONDS = (2, 5, 20)
 TOLERANCE = 1e-4  # of embeddings of length 1
@@ -134,7 +146,7 @@ def write_onnx(model: SpeakerRecognition, path: Path) -> float:
 def push_to_hub(folder: Path, repo_id: str) -> None:
     """Upload a model folder to a repository of Hugging Face's hub.
 
-    A new one is private. What training.json says of the machine stays here.
+    A new one is private. What the JSON files say of the machine stays here.
 
     Arguments
     ---------
@@ -143,25 +155,42 @@ def push_to_hub(folder: Path, repo_id: str) -> None:
     repo_id : str
         USER/NAME, of the user who is logged in (`hf auth login`).
     """
-    training = json.loads((folder / "training.json").read_text("utf-8"))
     with tempfile.TemporaryDirectory() as copy:
         present = [name for name in MORE_FILES if (folder / name).is_file()]
         for name in (*FILES, *present):
-            shutil.copy(folder / name, copy)
-        write_json(
-            Path(copy) / "training.json",
-            {k: v for k, v in training.items() if k not in PRIVATE},
-        )
+            if not name.endswith(".json"):
+                shutil.copy(folder / name, copy)
+                continue
+            content = read_object(folder / name).items()
+            public = {k: v for k, v in content if k not in PRIVATE}
+            write_json(Path(copy) / name, public)
         api = HfApi()
         api.create_repo(repo_id, private=True, exist_ok=True)
         api.upload_folder(repo_id=repo_id, folder_path=copy)
 
 
+def check_files(folder: Path) -> None:
+    """Refuse a model folder that lacks something, before anything is written.
+
+    Raises
+    ------
+    ValueError
+        Names the file.
+    """
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{(folder / name).absolute()} is missing: give the model "
+                "folder that training wrote, or train and export anew"
+            )
+
+
 def main(argv: list[str]) -> None:
-    """Export as the command line says; the graph first, then the upload."""
+    """Export as the command line says: card, graphs, then the upload."""
     parser = Parser(
         prog="export_model.py",
-        description="Write a model folder as ONNX, or upload it.",
+        description="Write a model folder as ONNX, with weights of 8 bits too, "
+        "put a test into its model card, or upload it.",
         epilog="Example: python export_model.py runs/mfcon/1986/model --onnx",
     )
     parser.add_argument("model", type=Path, help="folder that training wrote")
@@ -169,13 +198,46 @@ def main(argv: list[str]) -> None:
         "--onnx", action="store_true", help=f"write {ONNX_FILE} into it"
     )
     parser.add_argument(
+        "--int8",
+        action="store_true",
+        help=f"write {INT8_FILE} too, and its EER on trials",
+    )
+    parser.add_argument(
+        "--data_folder", type=Path, help="of the trials, for --int8"
+    )
+    parser.add_argument(
+        "--trials",
+        help="list for --int8, as in verify.yaml; none: the data folder's",
+    )
+    parser.add_argument(
+        "--report", type=Path, help="report.json of verify.py, for the card"
+    )
+    parser.add_argument(
         "--push_to_hub", metavar="USER/NAME", help="a private repository"
     )
     args = parser.parse_args(argv)
-    if not (args.onnx or args.push_to_hub):
-        raise ValueError("give --onnx, --push_to_hub=USER/NAME or both")
-    model, _ = load_model(args.model, "hyperparams.yaml", {"device": "cpu"})
-    if args.onnx:
+    if not (args.onnx or args.int8 or args.report or args.push_to_hub):
+        raise ValueError(
+            "give --onnx, --int8, --report=FILE or --push_to_hub=USER/NAME, "
+            "or several"
+        )
+    is_for_trials = args.data_folder is not None
+    if args.int8 != is_for_trials or (args.trials and not args.int8):
+        raise ValueError(
+            "--int8 needs trials to tell its EER: give it with "
+            "--data_folder=FOLDER, and --trials=LIST where the folder has "
+            "none; without --int8 neither is used"
+        )
+    check_files(args.model)
+    model, training = load_model(
+        args.model, "hyperparams.yaml", {"device": "cpu"}
+    )
+    if args.report:
+        attach_report(args.model, args.report)
+        sys.stdout.write(f"{args.report}: in {args.model / CARD}\n")
+    if args.int8:
+        test = find_test(args.model, training, args.data_folder, args.trials)
+    if args.onnx or args.int8:
         for name in ("onnx_ir", "onnxscript"):  # one line for each constant
             logging.getLogger(name).setLevel(logging.WARNING)
         path = args.model.absolute() / ONNX_FILE
@@ -183,6 +245,9 @@ def main(argv: list[str]) -> None:
         sys.stdout.write(
             f"{path}; embeddings within {difference:.1e} of PyTorch's\n"
         )
+    if args.int8:
+        result = write_int8(args.model, model, test)
+        sys.stdout.write(tell_int8(result) + "\n")
     if args.push_to_hub:
         push_to_hub(args.model, args.push_to_hub)
         sys.stdout.write(f"uploaded to {args.push_to_hub}\n")

@@ -18,6 +18,7 @@ from command import Parser, TaglessLoader, run
 from compare import VERIFY_YAML, match_trials
 from evaluation import write_report
 from report import make_report
+from report_page import write_report_page
 
 from custom_modules.calibration import LogisticCalibration
 from custom_modules.scoring import Trials, read_scores, write_scores
@@ -151,6 +152,7 @@ def fuse(
     }
     report = make_report(tests[0], llrs, num_resamples, seed, origin)
     write_report(output, tests[0], llrs, report)
+    write_report_page(output / "report.html", report, tests[0], llrs)
     write_scores(output / FILES[2], devs[0], calibration(devs[1]))
 
 

@@ -111,5 +111,9 @@ class Manifest(Sequence):
             ) from error
         return Row(utt_id, seconds, f"{self.data_folder}/{name}", spk_id)
 
+    def hours(self) -> float:
+        """Length of all utterances together."""
+        return sum(row.duration for row in self) / 3600
+
     def __iter__(self) -> Iterator[Row]:
         return (self[index] for index in range(len(self)))

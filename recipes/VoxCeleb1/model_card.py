@@ -1,5 +1,7 @@
 """What a model folder says of itself, as its README.md."""
 
+import re
+
 from torch import nn
 
 USE = """\
@@ -14,9 +16,21 @@ score, _ = model.verify_files("a.wav", "b.wav")
 ```
 
 The score is a cosine, higher for voices more alike. The decision that
-`verify_files` returns beside it is by a fixed 0.25: ignore it."""
+`verify_files` returns beside it is by a fixed 0.25: ignore it.
+
+`EncoderClassifier` of `speechbrain.inference.classifiers` loads the folder too:
+`encode_batch(wavs)`, of either, gives embeddings (batch, 1, emb_dim). The
+speakers of the training have no classifier here, so there is no
+`classify_batch`, and no statistics for `normalize=True`."""
 DECISION = "`score > model.hparams.threshold`: the speaker is the same."
+DECISION_P01 = """\
+Where few trials are of one speaker (1 in 100, false acceptances as bad as
+false rejections), `model.hparams.threshold_p01` is the better threshold."""
 NO_DECISION = "The folder has no threshold: choose one on trials of your own."
+NO_THRESHOLD_P01 = "There is no threshold for p = 0.01: {reason}."
+REJECT_ALL = "rejecting every trial cost least"
+OLD_CHECKPOINT = "this checkpoint is older than such thresholds"
+UNTESTED = "On other trials: nothing so far."
 DANGER = """\
 **`from_hparams` runs whatever code the `hyperparams.yaml` of a folder names**
 (`!new:`, `!apply:`). Load folders of people you trust only, and read that file
@@ -27,7 +41,6 @@ of any other first. `embedding_model.safetensors` has the same parameters as
 def describe_model(
     embedding_model: nn.Module,
     sample_rate: int,
-    threshold: float | None,
     training: dict,
 ) -> str:
     """Write a model card: what is known of the model and what is not.
@@ -38,11 +51,10 @@ def describe_model(
         `SpeakerEmbedder`, with `encoder` and `embedding_head`.
     sample_rate : int
         Hz.
-    threshold : float | None
-        Cosine, chosen on development trials; None without these.
     training : dict
-        data (name of the corpus), speakers, seed, epoch, dev_eer (a fraction),
-        dev_min_dcf and commit; what is None is not known.
+        data (name of the corpus), speakers, hours, noise and rooms (names of
+        folders; None for none), seed, epoch, commit, and what
+        `describe_development` gives. What is None is not known.
 
     Returns
     -------
@@ -56,8 +68,10 @@ def describe_model(
     >>> from custom_modules.pooling import StatisticsPooling
     >>> embedder = SpeakerEmbedder(FeatureEncoder(80), StatisticsPooling(80))
     >>> training = {"data": "VoxCeleb1", "speakers": ["id10001"], "seed": 1}
+    >>> training |= {"hours": 2.5, "noise": "musan", "rooms": None}
     >>> training |= {"epoch": 3, "commit": None, "dev_eer": None}
-    >>> card = describe_model(embedder, 16000, None, training)
+    >>> training |= {"threshold": None}
+    >>> card = describe_model(embedder, 16000, training)
     >>> print(card[card.index("## Training") : card.index("## Limits")].strip())
     ## Training
     <BLANKLINE>
@@ -65,36 +79,46 @@ def describe_model(
     |---|---|
     | data | VoxCeleb1 |
     | speakers | 1 |
+    | hours | 2.5 |
+    | noise | musan |
+    | rooms | none |
     | seed | 1 |
     | epoch | 3 |
     | commit | not known |
     <BLANKLINE>
     ## Measured
     <BLANKLINE>
-    Nothing: there were no development trials. This is the last epoch.
+    There were no development trials. This is the last epoch.
+    <BLANKLINE>
+    <!-- tests -->
+    On other trials: nothing so far.
+    <!-- end of tests -->
+    <BLANKLINE>
+    <!-- int8 -->
+    <!-- end of int8 -->
     """
     encoder = type(embedding_model.encoder).__name__
     head = type(embedding_model.embedding_head).__name__
     num_parameters = sum(p.numel() for p in embedding_model.parameters())
     num_speakers = len(training["speakers"])
-    measured = (
-        "Nothing: there were no development trials. This is the last epoch."
-    )
-    if training["dev_eer"] is not None:
-        measured = (
-            "On trials of development speakers, of the same data and not "
-            "trained on:\n\n"
-            "| EER, % | minDCF(0.01) | threshold at the EER |\n|---|---|---|\n"
-            f"| {100 * training['dev_eer']:.2f} | "
-            f"{training['dev_min_dcf']:.3f} | {threshold:.4f} |\n\n"
-            "Epoch and threshold were chosen on these trials, so both rates "
-            "are too low for a fair test."
-        )
+    has_development = training["dev_eer"] is not None
+    decision = NO_DECISION
+    if has_development:
+        second = DECISION_P01
+        if training["threshold_p01"] is None:
+            is_reject_all = training["dev_min_dcf"] == 1
+            second = NO_THRESHOLD_P01.format(
+                reason=REJECT_ALL if is_reject_all else OLD_CHECKPOINT
+            )
+        decision = f"{DECISION} {second}"
     rows = "\n".join(
         f"| {name} | {'not known' if value is None else value} |"
         for name, value in (
             ("data", training["data"]),
             ("speakers", num_speakers),
+            ("hours", training["hours"]),
+            ("noise", training["noise"] or "none"),
+            ("rooms", training["rooms"] or "none"),
             ("seed", training["seed"]),
             ("epoch", training["epoch"]),
             ("commit", training["commit"]),
@@ -119,7 +143,7 @@ describes it in full.
 
 {USE}
 
-{NO_DECISION if threshold is None else DECISION}
+{decision}
 
 {DANGER}
 
@@ -131,12 +155,108 @@ describes it in full.
 
 ## Measured
 
-{measured}
+{_tell_development(training)}
+
+{block("tests", UNTESTED)}
+
+{block("int8", "")}
 
 ## Limits
 
 Trained on {num_speakers} speakers of {training["data"]}. Not tested, as far as
-this folder knows, on any other data: other languages, ages, microphones, noise
-or rooms, on voices that are imitated, synthetic or replayed, nor for fairness
-between groups of speakers.
+this folder knows, on more than the trials above: other languages, ages,
+microphones, noise or rooms, on voices that are imitated, synthetic or
+replayed, nor for fairness between groups of speakers. Intervals are over
+speakers: they say nothing of other trainings, or of other conditions.
 """
+
+
+def _tell_development(training: dict) -> str:
+    if training["dev_eer"] is None:
+        return "There were no development trials. This is the last epoch."
+    eer = _with_interval(training["dev_eer"], training["dev_eer_interval"], 100)
+    cost = _with_interval(
+        training["dev_min_dcf"], training["dev_min_dcf_interval"], 1
+    )
+    thresholds = [
+        "none" if value is None else f"{value:.4f}"
+        for value in (training["threshold"], training["threshold_p01"])
+    ]
+    return (
+        f"On {training['num_dev_trials']} trials of "
+        f"{training['num_dev_speakers']} development speakers, of the same "
+        "data and not trained on:\n\n"
+        "| EER, % | minDCF(0.01) | threshold at the EER | at minDCF(0.01) |\n"
+        "|---|---|---|---|\n"
+        f"| {eer} | {cost} | {' | '.join(thresholds)} |\n\n"
+        "In brackets: 95 % intervals over the speakers. Epoch and thresholds "
+        "were chosen on these trials, so both rates are too low for a fair "
+        "test."
+    )
+
+
+def _with_interval(
+    value: float, interval: list[float] | None, scale: float
+) -> str:
+    decimals = 2 if scale == 100 else 3
+    text = f"{scale * value:.{decimals}f}"
+    if interval is None:
+        return f"{text} (interval not known)"
+    low, high = (f"{scale * end:.{decimals}f}" for end in interval)
+    return f"{text} ({low} to {high})"
+
+
+def block(name: str, text: str) -> str:
+    """A part of a card that `replace_block` finds again.
+
+    Example
+    -------
+    >>> print(block("tests", "None."))
+    <!-- tests -->
+    None.
+    <!-- end of tests -->
+    """
+    lines = [f"<!-- {name} -->", *([text] if text else [])]
+    return "\n".join([*lines, f"<!-- end of {name} -->"])
+
+
+def replace_block(card: str, name: str, text: str) -> str:
+    """Put another text into a block; the rest stays as people left it.
+
+    Arguments
+    ---------
+    card : str
+        Of `describe_model`, perhaps edited.
+    name : str
+        The block's.
+    text : str
+        Markdown.
+
+    Returns
+    -------
+    card : str
+        With it.
+
+    Raises
+    ------
+    ValueError
+        Where the card has not exactly one such block.
+
+    Example
+    -------
+    >>> card = "# Model\\n" + block("tests", "None.")
+    >>> print(replace_block(card, "tests", "One."))
+    # Model
+    <!-- tests -->
+    One.
+    <!-- end of tests -->
+    """
+    pattern = f"<!-- {name} -->\n.*?<!-- end of {name} -->"
+    found = re.findall(pattern, card, re.S)
+    if len(found) != 1:
+        raise ValueError(
+            f"README.md has {len(found)} blocks from '<!-- {name} -->' to "
+            f"'<!-- end of {name} -->', not 1: put both lines where the "
+            "results shall stand"
+        )
+    return card.replace(found[0], block(name, text))

@@ -7,7 +7,8 @@ import yaml
 from command import TaglessLoader
 from evaluation import trial_origin, write_report
 from report import make_report
-from voxceleb1_layout import find_trials
+from report_page import write_report_page
+from voxceleb1_layout import find_trials, find_utterances
 
 from custom_modules.score_files import match_scores, read_score_file
 from custom_modules.scoring import Trials, index_utterances, read_trials
@@ -25,7 +26,7 @@ def report_scores(hparams: dict, overrides: str) -> None:
     ---------
     hparams : dict
         Of verify.yaml: scores, trials, data_folder, output_folder,
-        num_resamples and seed; the keys of degradation, to refuse them.
+        num_resamples, seed and page; the keys of degradation, to refuse them.
     overrides : str
         What was typed, as YAML.
 
@@ -60,6 +61,7 @@ def report_scores(hparams: dict, overrides: str) -> None:
         )
         trials = read_trials(trial_list)
         scores = match_scores(score_file, trials, path)
+    index = index_utterances(trials)
     report = make_report(
         trials,
         scores,
@@ -68,7 +70,7 @@ def report_scores(hparams: dict, overrides: str) -> None:
         {
             **trial_origin(
                 trial_list,
-                len(index_utterances(trials).utt_ids),
+                len(index.utt_ids),
                 "cpu",
                 f"of {path.name}",
                 "as in the file",
@@ -78,6 +80,18 @@ def report_scores(hparams: dict, overrides: str) -> None:
         },
     )
     write_report(output_folder, trials, scores, report)
+    if hparams["page"]:
+        utterances = {}
+        if Path(hparams["data_folder"]).is_dir():
+            utterances = find_utterances(hparams["data_folder"])
+        write_report_page(
+            output_folder / "report.html",
+            report,
+            trials,
+            scores,
+            {k: utterances[k] for k in index.utt_ids if k in utterances},
+            data_folder=hparams["data_folder"],
+        )
 
 
 def refuse_one_class(is_target: np.ndarray, path: Path) -> None:

@@ -6,6 +6,7 @@ import time
 
 import speechbrain as sb
 import torch
+from development import DevelopmentScores, measure_development
 from extraction import embed_batch, score_trials
 from faults import explaining_memory
 from interruption import Interrupted, StopRequest
@@ -21,7 +22,6 @@ from custom_modules.distributed import (
     process_rank,
 )
 from custom_modules.losses import Predictions
-from custom_modules.metrics import equal_error_rate, min_dcf
 from custom_modules.scoring import Trials
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class SpeakerBrain(sb.Brain):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.statistics = TrainingStatistics()
+        self.dev_scores = DevelopmentScores()
         self.stop_request = StopRequest()
         self.saved_at = time.monotonic()
         self.is_save_due = self.must_stop = self.has_bad_files = False
@@ -252,16 +253,8 @@ class SpeakerBrain(sb.Brain):
             return
         trials = self.dev_trials
         scores = score_trials(trials, gather_from_all(self.embeddings))
-        eer, threshold = equal_error_rate(scores, trials.is_target)
-        cost, _ = min_dcf(scores, trials.is_target, p_target=0.01)
-        self._log_and_save(
-            epoch,
-            {
-                "eer": float(eer),
-                "min_dcf": float(cost),
-                "threshold": float(threshold),
-            },
-        )
+        self.dev_scores.values = scores
+        self._log_and_save(epoch, measure_development(scores, trials.is_target))
 
     def _warn_of_waiting(self) -> None:
         share = self.train_stats["share_waiting_for_data"]
@@ -273,14 +266,20 @@ class SpeakerBrain(sb.Brain):
                 "by pack.py if the disk seeks slowly"
             )
 
-    def _log_and_save(self, epoch: int, valid_stats: dict[str, float]) -> None:
+    def _log_and_save(
+        self, epoch: int, valid_stats: dict[str, float | None]
+    ) -> None:
         self.hparams.train_logger.log_stats(
             stats_meta={
                 "epoch": epoch,
                 "lr": self.optimizer.param_groups[0]["lr"],
             },
             train_stats=self.train_stats,
-            valid_stats=valid_stats,
+            valid_stats={
+                name: value
+                for name, value in valid_stats.items()
+                if value is not None
+            },
         )
         self.checkpointer.save_and_keep_only(
             meta={"epoch": epoch, **valid_stats},

@@ -15,7 +15,8 @@ from augmentation_files import find_noises, find_rirs
 from command import Experiment, load_experiment, run
 from cpu_memory import keep_freed_memory
 from dataio import TrainingDataset, make_train_loader
-from export import export_model, resolve_model
+from development import SCORES, describe_development
+from export import export_model, folder_name, resolve_model
 from folder_use import using
 from interruption import Interrupted, stop_request
 from manifest import Manifest
@@ -239,6 +240,10 @@ def train(experiment: Experiment) -> int:
     brain.train_sampler = sampler
     brain.dev_trials = dev_trials
     checkpointer.add_recoverable("statistics", brain.statistics)
+    if dev_trials is not None:  # older checkpoints have none
+        checkpointer.add_recoverable(
+            SCORES, brain.dev_scores, optional_load=True
+        )
     checkpointer.add_recoverable("log_end", LogEnd(hparams["train_log"]))
     exit_status = 0
     with stop_request() as brain.stop_request:
@@ -260,20 +265,24 @@ def train(experiment: Experiment) -> int:
         hparams["model"]["embedding_model"],
         best.paramfiles["embedding_model"],
     )
+    development = run_on_main(
+        describe_development, best, dev_trials, hparams["seed"]
+    )
     run_on_main(
         export_model,
         model,
         hparams["model"]["embedding_model"],
-        best.meta.get("threshold"),
         {
-            "data": Path(hparams["data_folder"]).resolve().name,
+            "data": folder_name(hparams["data_folder"]),
             "speakers": speakers,
+            "hours": round(train_set.manifest.hours(), 2),
+            "noise": folder_name(noise_folder),
+            "rooms": folder_name(rir_folder),
             "hparams_file": hparams_file,
             "overrides": overrides,
             "seed": hparams["seed"],
             "epoch": best.meta["epoch"],
-            "dev_eer": best.meta.get("eer"),
-            "dev_min_dcf": best.meta.get("min_dcf"),
+            **development,
             "minutes": minutes,
             "machine": machine_name,
             "commit": commit,

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from augmentation_files import make_degradation
-from calibrating import describe_calibration, measure_llrs
+from block_rates import measure_model_blocks
+from calibrating import calibrate
 from command import load_experiment, run
 from embedding_cache import open_cache
 from embedding_files import extract
@@ -21,6 +22,7 @@ from extraction import load_model
 from processes import process_group, run_on_main
 from quality_measurement import measure_quality, quality_columns
 from report import make_report
+from report_page import write_report_page
 from score_report import report_scores
 from speechbrain.utils.run_opts import RunOptions
 from trial_scorer import (
@@ -75,7 +77,10 @@ KEYS = [
     "max_seconds",
     "test_noise_folder",
     "test_snr",
+    "page",
+    "block_rates",
 ]
+BLOCK_SETTINGS = ("batch_seconds", "num_workers", "num_resamples", "seed")
 
 
 def main(argv: list[str]) -> None:
@@ -128,29 +133,29 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
     embed = partial(embed_files, model=model, hparams=hparams, cache=cache)
     scorer = make_scorer(hparams, data, embed)
     columns = score_set(test, scorer, embed, sample_rate, hparams)
-    scores, calibrated = columns[:, 0], {}
+    scores, measured = columns[:, 0], {}
     if dev is not None:
         dev_columns = score_set(dev, scorer, embed, sample_rate, hparams)
-        measures = hparams["quality_measures"]
-        names = ["score", *(measure.name for measure in measures)]
-        calibration.fit(dev_columns, dev.trials.is_target)
-        llrs = calibration(columns)
-        is_target = test.trials.is_target
-        measured = {
-            when: measure_llrs(values, is_target)
-            for when, values in (("before", scores), ("after", llrs))
-        }
-        calibrated["calibration"] = describe_calibration(
+        scores, dev_scores, measured["calibration"] = calibrate(
             calibration,
-            names,
+            ["score", *(x.name for x in hparams["quality_measures"])],
+            (columns, test.trials.is_target),
+            (dev_columns, dev.trials.is_target),
             {
                 "trials": dev.path.name,
                 "trials_sha256": file_digest(dev.path),
             },
-            dev.trials.is_target,
-            measured,
         )
-        scores = llrs
+    if hparams["block_rates"]:
+        measured["block_rates"] = measure_model_blocks(
+            model,
+            training,
+            hparams["model_folder"],
+            test.trials,
+            test.utterances,
+            degradation=test.degradation,
+            **{key: hparams[key] for key in BLOCK_SETTINGS},
+        )
     if process_rank() > 0:
         return
     scoring, normalisation = describe_scoring(hparams, data)
@@ -169,7 +174,7 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
                 normalisation,
             ),
             "condition": str(test.degradation or "as recorded"),
-            **calibrated,
+            **measured,
             "num_speakers_trained_on": len(overlap),
             "model": "/".join(map(str, model_files)),
             "model_sha256": (
@@ -180,10 +185,17 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
     )
     write_report(output_folder, test.trials, scores, report)
     if dev is not None:
-        write_scores(
-            output_folder / DEVELOPMENT_SCORES,
-            dev.trials,
-            calibration(dev_columns),
+        write_scores(output_folder / DEVELOPMENT_SCORES, dev.trials, dev_scores)
+    if hparams["page"]:
+        write_report_page(
+            output_folder / "report.html",
+            report,
+            test.trials,
+            scores,
+            test.utterances,
+            data_folder=hparams["data_folder"],
+            model=model,
+            settings={key: hparams[key] for key in KEYS},
         )
 
 

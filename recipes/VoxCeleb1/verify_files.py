@@ -9,18 +9,17 @@ folder with every one of the second. A file that cannot be used is named with
 the reason; the others go on, and the exit status is 2 in the end.
 """
 
-import csv
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from audio_files import find_audio, inspect_audio
 from command import Parser, run
 from extraction import embed_batch, load_model
 from faults import explaining_memory
+from score_matrix import score_files, write_matrix
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor
@@ -28,7 +27,9 @@ from tqdm import tqdm
 from whole_files import replacing
 
 from custom_modules.audio import read_audio
-from custom_modules.scoring import cosine_scores
+
+# By the name of an option, the key of a model folder's YAML file.
+OPERATING_POINTS = {"eer": "threshold", "p01": "threshold_p01"}
 
 # What libsndfile reads and people have.
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".au")
@@ -98,58 +99,37 @@ def embed_files(
     return files
 
 
-def score_files(
-    rows: list[str], columns: list[str], embeddings: dict[str, Tensor]
-) -> np.ndarray:
-    """Cosine score of every file of one list with every one of another.
+def choose_threshold(
+    model: SpeakerRecognition, operating_point: str
+) -> float | None:
+    """The model folder's threshold, of its development trials.
 
     Arguments
     ---------
-    rows : list[str]
-        Files.
-    columns : list[str]
-        Files; the same ones or others.
-    embeddings : dict[str, Tensor]
-        (emb_dim,) of those that have one.
+    model : SpeakerRecognition
+        Of `load_model`.
+    operating_point : str
+        "eer": where both errors are equally frequent; "p01": at the
+        minDCF(0.01), where few trials are of one speaker.
 
     Returns
     -------
-    scores : np.ndarray
-        (rows, columns) in [-1, 1]; NaN where one of the two has none.
-
-    Example
-    -------
-    >>> embeddings = {"a": torch.tensor([2.0, 0]), "b": torch.tensor([3.0, 4])}
-    >>> score_files(["a", "silent"], ["a", "b"], embeddings)
-    array([[1. , 0.6],
-           [nan, nan]])
+    threshold : float | None
+        None where the folder has none: without development trials; "p01"
+        where rejecting every trial cost least, and in older folders.
     """
-    scores = np.full((len(rows), len(columns)), np.nan)
-    places = {path: place for place, path in enumerate(embeddings)}
-    row, column = (
-        np.array([i for i, path in enumerate(paths) if path in places], int)
-        for paths in (rows, columns)
-    )
-    if len(row) and len(column):
-        enrol = np.array([places[rows[i]] for i in row])
-        test = np.array([places[columns[i]] for i in column])
-        scores[np.ix_(row, column)] = cosine_scores(
-            torch.stack(list(embeddings.values())),
-            np.repeat(enrol, len(test)),
-            np.tile(test, len(enrol)),
-        ).reshape(len(enrol), len(test))
-    return scores
+    return vars(model.hparams).get(OPERATING_POINTS[operating_point])
 
 
 def decide(score: float, threshold: float | None) -> str:
-    """Say what a score means at the model's threshold.
+    """Say what a score means at a threshold.
 
     Arguments
     ---------
     score : float
         Cosine.
     threshold : float | None
-        That of the model folder; None without development trials.
+        Of `choose_threshold`.
 
     Returns
     -------
@@ -161,46 +141,18 @@ def decide(score: float, threshold: float | None) -> str:
     >>> decide(0.5, threshold=0.25)
     'same speaker (threshold 0.250000)'
     >>> decide(0.5, threshold=None)
-    'no decision (the model folder has no threshold)'
+    'no decision (the model folder has no such threshold)'
     """
     if threshold is None:
-        return "no decision (the model folder has no threshold)"
+        return "no decision (the model folder has no such threshold)"
     is_same = score > threshold
     kind = "same speaker" if is_same else "different speakers"
     return f"{kind} (threshold {threshold:.6f})"
 
 
-def write_matrix(
-    file: TextIO, rows: list[str], columns: list[str], scores: np.ndarray
-) -> None:
-    """Write scores as CSV; a pair without one has an empty cell.
-
-    Arguments
-    ---------
-    file : TextIO
-        Opened with `newline=""`.
-    rows : list[str]
-        Names, which make the first column.
-    columns : list[str]
-        Names, which make the header.
-    scores : np.ndarray
-        (rows, columns).
-
-    Example
-    -------
-    >>> scores = np.array([[0.25, np.nan]])
-    >>> write_matrix(sys.stdout, ["a.wav"], ["b.wav", "c.wav"], scores)
-    ,b.wav,c.wav
-    a.wav,0.250000,
-    """
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["", *columns])
-    for name, values in zip(rows, scores, strict=True):
-        cells = ["" if np.isnan(x) else f"{x:.6f}" for x in values]
-        writer.writerow([name, *cells])
-
-
-def compare_files(paths: list[str], model: SpeakerRecognition) -> EmbeddedFiles:
+def compare_files(
+    paths: list[str], model: SpeakerRecognition, threshold: float | None
+) -> EmbeddedFiles:
     """Show the first file's comparison with each of the others."""
     first, *others = paths
     files = embed_files(paths, model)
@@ -210,14 +162,17 @@ def compare_files(paths: list[str], model: SpeakerRecognition) -> EmbeddedFiles:
         reasons = [files.reasons[x] for x in pair if x in files.reasons]
         result = f"no score ({'; '.join(reasons)})"
         if not reasons:
-            decision = decide(score, model.hparams.threshold)
+            decision = decide(score, threshold)
             result = f"{score:.6f}, {decision}"
         sys.stdout.write(f"{first} and {other}: {result}\n")
     return files
 
 
 def compare_folders(
-    folders: list[str], model: SpeakerRecognition, output: Path | None
+    folders: list[str],
+    model: SpeakerRecognition,
+    threshold: float | None,
+    output: Path | None,
 ) -> EmbeddedFiles:
     """Write the matrix of two folders, to a file or to standard output."""
     rows, columns = (find_audio(folder, SUFFIXES) for folder in folders)
@@ -247,7 +202,7 @@ def compare_folders(
         write_matrix(file, *names, scores)
     sys.stdout.write(
         f"{len(rows)} x {len(columns)} scores: {output.absolute()}; threshold "
-        f"of the model: {model.hparams.threshold}\n"
+        f"of the model: {threshold}\n"
     )
     return files
 
@@ -269,6 +224,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--output", type=Path, help="CSV file for the matrix of two folders"
     )
+    parser.add_argument(
+        "--operating_point",
+        choices=OPERATING_POINTS,
+        default="eer",
+        help="which threshold of the development trials decides: at the EER, "
+        "or at minDCF(0.01)",
+    )
     parser.add_argument("--device", default="cpu", help="or cuda:0")
     args = parser.parse_args(argv)
     paths = [args.first, *args.others]
@@ -282,10 +244,11 @@ def main(argv: list[str]) -> None:
         )
     run_opts = {"device": args.device}
     model, _ = load_model(args.model, "hyperparams.yaml", run_opts)
+    threshold = choose_threshold(model, args.operating_point)
     if any(are_folders):
-        files = compare_folders(paths, model, args.output)
+        files = compare_folders(paths, model, threshold, args.output)
     else:
-        files = compare_files(paths, model)
+        files = compare_files(paths, model, threshold)
     if files.reasons:
         num_files = len(files.reasons) + len(files.embeddings)
         raise ValueError(
