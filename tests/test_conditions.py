@@ -126,3 +126,34 @@ def test_the_committed_conditions_are_those_of_the_issue():
     assert {"max_seconds": 2} in overrides
     snrs = [x["test_snr"] for x in overrides if "test_snr" in x]
     assert (max(snrs), min(snrs)) == (20, 0)
+
+
+RESULTS = RECIPE.parents[1] / "results" / "conditions" / "voxocean"
+
+
+def test_the_table_in_the_readme_is_that_of_the_files():
+    """Every row, and the reports of which it is made."""
+    table = (RESULTS / "conditions.md").read_text()
+    readme = (RECIPE / "README.md").read_text()
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    with open(RESULTS / "conditions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(lines) == len(rows) + 2 == 8
+    for line in lines:
+        assert line in readme
+    for line, row in zip(lines[2:], rows, strict=True):
+        path = RESULTS / "reports" / f"{row['folder']}.json"
+        report = json.loads(path.read_text())
+        assert report["condition"] == row["done"]
+        assert float(row["eer_percent"]) == report["eer_percent"]
+        eer = report["eer_percent"], *report["eer_interval_percent"]
+        cost = report["min_dcf_0.01"], *report["min_dcf_0.01_interval"]
+        cells = line.split("|")[2:4]
+        for cell, numbers, rounding in zip(
+            cells, (eer, cost), (0.006, 0.0006), strict=True
+        ):
+            shown = [float(x) for x in re.findall(r"[\d.]+", cell)]
+            assert shown == pytest.approx(numbers, abs=rounding)
+        assert report["commit"] == row["commit"]
+        assert "dirty" not in report["commit"]
+        assert not re.search(r'"/', path.read_text())  # no path of a machine
