@@ -4,9 +4,12 @@ import base64
 import hashlib
 import io
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ import soundfile
 from recipe_commands import run_verify
 from report import make_report
 from report_page import MAX_BYTES, write_report_page
+from torch import nn
 
 from custom_modules.scoring import Trials, utterance_id
 
@@ -143,17 +147,70 @@ def test_a_calibrations_figures_are_shown_whatever_they_are(case, tmp_path):
     trials, scores, files = case
     calibration = {
         "cllr": {"before": 0.91234, "after": 0.25},
-        "new": {"after": 3},
+        "new": {"before": None, "after": 3},
+        "weights": {"score": 8.5, "duration": -1e-5},
         "trials": "development",
         "num_trials": 7,
     }
     report = report_of(trials, scores, {"calibration": calibration})
     page = write(tmp_path, report, trials, scores, files)
-    assert page.tables["Costs and weights"] == [
+    assert page.tables["cllr, new"] == [
         ["cllr", "0.9123", "0.25"],
         ["new", "", "3"],
     ]
+    assert page.tables["weights"] == [["weights", "8.5", "-1e-05"]]
+    thresholds = page.tables["Thresholds on these trials"]
+    assert ["Bayes(0.01)", f"{math.log(99):.4f}"] in [
+        [row[0][2:], row[1]] for row in thresholds
+    ]
+    assert "calibrated log-likelihood ratio" in page.text
     assert "<dd>development</dd>" in page.text
+
+
+class Model(NamedTuple):
+    """As far as a page without attention needs it."""
+
+    hparams: SimpleNamespace
+    mods: dict
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_shown"),
+    [
+        ({"scoring": "cosine", "score_normalisation": "none"}, True),
+        ({"scoring": "cosine", "score_normalisation": "s-norm"}, False),
+        ({"scoring": "cosine, centred", "score_normalisation": "none"}, False),
+        (
+            {
+                "scoring": "cosine",
+                "score_normalisation": "none",
+                "calibration": {"kind": "logistic"},
+            },
+            False,
+        ),
+    ],
+    ids=["plain", "normalised", "centred", "calibrated"],
+)
+def test_a_models_threshold_is_shown_with_plain_cosines_alone(
+    tmp_path, origin, is_shown
+):
+    trials, scores = make_case()
+    model = Model(
+        SimpleNamespace(threshold=0.4321), {"embedding_model": nn.Linear(1, 1)}
+    )
+    report = report_of(trials, scores, origin)
+    page = write(tmp_path, report, trials, scores, model=model)
+    assert ("0.4321" in page.text) == is_shown
+    assert ("it is of plain cosines" in page.text) != is_shown
+    assert "Linear has 0 parts with weights of frames" in page.text
+
+
+def test_the_condition_of_degraded_trials_is_told(tmp_path):
+    trials, scores = make_case()
+    report = report_of(trials, scores, {"condition": "cut to 2 s"})
+    page = write(tmp_path, report, trials, scores)
+    assert "<dt>Condition</dt><dd>cut to 2 s</dd>" in page.text
+    assert "Scored were recordings cut to 2 s: players" in page.text
 
 
 def test_each_thresholds_errors_are_counted(case, tmp_path):

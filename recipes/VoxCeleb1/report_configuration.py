@@ -20,7 +20,7 @@ def show_configuration(report: dict, settings: dict) -> Html:
     known = {
         "training", "calibration", "block_rates", "num_trials", "num_speakers",
         "num_target_trials", "num_utterances", "num_resamples",
-        "num_speakers_trained_on", *names,
+        "num_speakers_trained_on", "condition", *names,
     }  # fmt: skip
     rest = {
         key: value

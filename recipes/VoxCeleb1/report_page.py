@@ -40,6 +40,7 @@ from custom_modules.scoring import Trials, index_utterances, speaker_id
 MAX_BYTES = 12_000_000
 RESERVE = 50_000  # bytes, for what stands around the recordings
 NUM_WORST = 20  # of each kind
+AS_RECORDED = "as recorded"  # condition of trials that were not degraded
 MIN_RATE = 1  # Hz: files are looked into for their duration alone
 FOLDER = Path(__file__).parent
 
@@ -107,12 +108,14 @@ def write_report_page(
     }
     last = show_configuration(report, settings or {})
 
+    left_out = [*_tell_condition(report), *no_attention]
+
     def compose(recordings: Recordings) -> bytes:
         pictures = {
             utt_id: draw_attention(curve, utt_id, recordings.max_seconds)
             for utt_id, curve in curves.items()
         }
-        examples = Examples(accepts, rejects, remarks, pictures, no_attention)
+        examples = Examples(accepts, rejects, remarks, pictures, left_out)
         middle = show_examples(examples, recordings, report["eer_threshold"])
         return _fill_template(report, [*sections, middle, last])
 
@@ -168,6 +171,15 @@ def _remark(
         yield f"{durations[utt_id]:.1f} s"
 
 
+def _tell_condition(report: dict) -> Iterable[str]:
+    condition = report.get("condition", AS_RECORDED)
+    if condition != AS_RECORDED:
+        yield (
+            f"Scored were recordings {condition}: players, durations and "
+            "attention are those of the whole files, without that."
+        )
+
+
 def _dev_threshold(
     report: dict, model: SpeakerRecognition | None
 ) -> tuple[float | None, str]:
@@ -178,7 +190,7 @@ def _dev_threshold(
     if threshold is None:
         return None, "There is no threshold of development trials."
     kind = report.get("scoring"), report.get("score_normalisation")
-    if kind != ("cosine", "none"):
+    if kind != ("cosine", "none") or "calibration" in report:
         return None, (
             "The model's own, of the development trials, is left out: it is "
             "of plain cosines."

@@ -1,5 +1,6 @@
 """The sections of the report page: figures to HTML; reads no files."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -50,6 +51,8 @@ def show_headline(report: dict) -> Html:
         "Target trials": f"{report['num_target_trials']:,}",
         "Speakers": f"{report['num_speakers']:,}",
     }
+    if "condition" in report:
+        counts["Condition"] = report["condition"]
     if "num_utterances" in report:
         counts["Utterances"] = f"{report['num_utterances']:,}"
     return section(
@@ -90,18 +93,20 @@ def find_priors(report: dict) -> list[str]:
 
 
 def show_calibration(calibration: dict) -> Html:
-    """Whatever numbers a calibration has, those of one kind in a row."""
+    """Whatever numbers a calibration has, like with like in a table."""
     groups = {k: v for k, v in calibration.items() if isinstance(v, dict)}
-    columns = list(dict.fromkeys(name for v in groups.values() for name in v))
-    rows = [
-        [name, *(_number(values.get(column)) for column in columns)]
-        for name, values in groups.items()
-    ]
+    tables: dict[tuple[str, ...], list[list[object]]] = {}  # by columns
+    for name, values in groups.items():
+        row = [name, *map(_number, values.values())]
+        tables.setdefault(tuple(values), []).append(row)
     rest = {k: v for k, v in calibration.items() if k not in groups}
     return section(
         "calibration",
         "Calibration",
-        table("Costs and weights", ["Measure", *columns], rows) if rows else "",
+        *(
+            table(", ".join(str(row[0]) for row in rows), ["", *columns], rows)
+            for columns, rows in tables.items()
+        ),
         facts({name: _number(value) for name, value in rest.items()})
         if rest
         else "",
@@ -146,8 +151,17 @@ def show_curves(
         threshold = report.get(f"min_dcf_{p_target}_threshold")
         if threshold is not None:
             thresholds[f"minDCF({p_target})"] = threshold
+    scoring = report.get("scoring", "as given")
+    elsewhere = {}  # what was not chosen on these trials
+    if "calibration" in report:
+        scoring = "calibrated log-likelihood ratio"
+        for p_target in map(float, find_priors(report)):
+            bayes = math.log((1 - p_target) / p_target)
+            elsewhere[f"Bayes({p_target})"] = bayes
     if dev_threshold is not None:
-        thresholds["development EER"] = dev_threshold
+        elsewhere["development EER"] = dev_threshold
+    chosen_here = LETTERS[: len(thresholds)]
+    thresholds |= elsewhere
     lettered = dict(zip(LETTERS, thresholds.items(), strict=False))
     rows = []
     for letter, (name, threshold) in lettered.items():
@@ -161,11 +175,6 @@ def show_curves(
                 f"{false_alarm:.2f}",
             ]
         )
-    chosen_here = ", ".join(
-        letter
-        for letter, (_, value) in lettered.items()
-        if value is not dev_threshold
-    )
     interval = tuple(report["eer_interval_percent"])
     system = ScoredSystem("", scores, is_target, interval)
     key = element(
@@ -188,7 +197,7 @@ def show_curves(
                 scores,
                 is_target,
                 {k: v for k, (_, v) in lettered.items()},
-                report.get("scoring", "as given"),
+                scoring,
             ),
             key,
             element("figcaption", "Scores; letters are the thresholds below."),
@@ -205,7 +214,8 @@ def show_curves(
             rows,
         ),
         note(
-            f"{chosen_here} were chosen on these very trials. {threshold_note}"
+            f"{', '.join(chosen_here)} were chosen on these very trials. "
+            f"{threshold_note}"
         ),
     )
 
