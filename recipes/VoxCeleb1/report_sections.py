@@ -104,7 +104,11 @@ def show_calibration(calibration: dict) -> Html:
         "calibration",
         "Calibration",
         *(
-            table(", ".join(str(row[0]) for row in rows), ["", *columns], rows)
+            table(
+                ", ".join(str(row[0]) for row in rows),
+                ["Measure", *columns],
+                rows,
+            )
             for columns, rows in tables.items()
         ),
         facts({name: _number(value) for name, value in rest.items()})
