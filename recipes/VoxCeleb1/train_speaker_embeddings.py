@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import speechbrain as sb
-import torch
 from augmentation_files import find_noises, find_rirs
 from command import Experiment, load_experiment, run
 from cpu_memory import keep_freed_memory
@@ -23,8 +22,14 @@ from processes import process_group, run_on_main, seed_process
 from report import git_commit, machine
 from speaker_brain import SpeakerBrain
 from speechbrain.utils.distributed import infer_device
-from speechbrain.utils.run_opts import RunOptions
-from torch import nn
+from starting_point import (
+    describe_start,
+    read_source,
+    refuse_development_speakers,
+    start_from,
+    write_record,
+)
+from training_checks import check_classifier, check_compilation
 from training_statistics import LogEnd
 from voxceleb1_prepare import prepare_voxceleb1
 from whole_utterances import (
@@ -35,8 +40,7 @@ from whole_utterances import (
 
 from custom_modules.checkpoints import load_strictly
 from custom_modules.distributed import num_processes, process_rank
-from custom_modules.losses import Objective
-from custom_modules.scoring import read_trials
+from custom_modules.scoring import read_trials, speaker_id
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,7 @@ KEYS = [
     "output_folder",
     "save_folder",
     "model_folder",
+    "init_from",
     "sample_rate",
     "trials",
     "num_dev_speakers",
@@ -78,43 +83,6 @@ KEYS = [
     "train_logger",
     "checkpointer",
 ]
-
-
-def check_classifier(
-    classifier: nn.Module, emb_dim: int, objective: Objective
-) -> None:
-    """Refuse AM-Softmax on logits, and plain softmax on cosines."""
-    with torch.no_grad():
-        outputs = classifier(torch.full((1, emb_dim), 1e6))
-    gives_cosines = bool(outputs.abs().max() < 1.001)
-    if objective.needs_cosines and not gives_cosines:
-        raise ValueError(
-            "the objective has AM-Softmax, which needs cosines, and the "
-            "classifier gives logits: set the classifier to one that gives "
-            "cosines, as --classifier='!ref <cosine_classifier>'"
-        )
-    if objective.needs_logits and gives_cosines:
-        raise ValueError(
-            "the objective has softmax, which needs logits, and the "
-            "classifier gives cosines: set the classifier to a linear one, as "
-            "--classifier='!ref <linear_classifier>'"
-        )
-
-
-def check_compilation(
-    run_opts: RunOptions, sentence_len: float | list[float]
-) -> None:
-    """Refuse to compile the model anew for many lengths of the crops."""
-    is_one_length = not isinstance(sentence_len, list) or (
-        len(set(sentence_len)) == 1
-    )
-    is_dynamic = run_opts.compile_using_dynamic_shape_tracing
-    if run_opts.compile and not (is_one_length or is_dynamic):
-        raise ValueError(
-            f"--compile with crops of {sentence_len} s would compile the model "
-            "for every length: give one, as --sentence_len=3.0, or add "
-            "--compile_using_dynamic_shape_tracing"
-        )
 
 
 def main(argv: list[str]) -> None:
@@ -154,6 +122,11 @@ def train(experiment: Experiment) -> int:
         keep_freed_memory()
     seed_process(hparams["seed"])
     checkpointer = hparams["checkpointer"]
+    is_resumed = checkpointer.find_checkpoint() is not None
+    data = Path(hparams["data_folder"]).resolve().name
+    source = None
+    if hparams["init_from"] and not is_resumed:
+        source = run_on_main(read_source, hparams["init_from"])
     manifests = run_on_main(
         prepare_voxceleb1,
         hparams["data_folder"],
@@ -163,7 +136,7 @@ def train(experiment: Experiment) -> int:
         num_dev_trials=hparams["num_dev_trials"],
         sample_rate=hparams["sample_rate"],
         seed=hparams["seed"],
-        is_resumed=checkpointer.find_checkpoint() is not None,
+        is_resumed=is_resumed,
     )
     sample_rate = hparams["sample_rate"]
     noise_folder, rir_folder = hparams["noise_folder"], hparams["rir_folder"]
@@ -200,6 +173,9 @@ def train(experiment: Experiment) -> int:
     dev_trials = dev_loader = None
     if manifests.dev_csv is not None:
         dev_trials = read_trials(manifests.dev_trials)
+        if source is not None:
+            dev_speakers = map(speaker_id, dev_trials.enrol + dev_trials.test)
+            refuse_development_speakers(source, dev_speakers, data)
         dev_loader = make_evaluation_loader(
             *read_manifest(manifests.dev_csv, hparams["data_folder"]),
             choose_batch_seconds(hparams["eval_batch_seconds"], device),
@@ -222,6 +198,12 @@ def train(experiment: Experiment) -> int:
             hparams["output_folder"], hparams_file, overrides
         )
     )
+    if is_resumed and hparams["init_from"]:
+        logger.info("init_from is not read: this training has checkpoints")
+    elif not is_resumed:
+        if source is not None:
+            start_from(source, checkpointer.recoverables, speakers, data)
+        run_on_main(write_record, source, hparams["save_folder"])
     copies = "no" if augmentation is None else str(hparams["batch_size"])
     shares = ""
     if num_processes() > 1:
@@ -266,8 +248,8 @@ def train(experiment: Experiment) -> int:
         hparams["model"]["embedding_model"],
         best.meta.get("threshold"),
         {
-            "data": Path(hparams["data_folder"]).resolve().name,
-            "speakers": speakers,
+            "data": data,
+            **describe_start(hparams["save_folder"], speakers),
             "hparams_file": hparams_file,
             "overrides": overrides,
             "seed": hparams["seed"],
