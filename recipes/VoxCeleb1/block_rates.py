@@ -10,9 +10,9 @@ from evaluation import (
     trial_speakers,
 )
 from extraction import score_trials
+from progress import show_progress
 from report import git_commit, make_report
 from torch import Tensor
-from tqdm import tqdm
 from voxceleb1_layout import find_utterances
 from whole_utterances import choose_batch_seconds
 
@@ -126,7 +126,7 @@ def measure_trainings(
             choose_batch_seconds(batch_seconds, device),
             num_workers,
         )
-        progress = tqdm(loader, desc=label, unit="batch", disable=None)
+        progress = show_progress(loader, label, "batch")
         rates = measure_blocks(
             embed_blocks(progress, one), trials, num_resamples, seed
         )

@@ -19,6 +19,7 @@ from folder_use import using
 from interruption import Interrupted, stop_request
 from manifest import Manifest
 from processes import process_group, run_on_main, seed_process
+from progress import is_terminal
 from report import git_commit, machine
 from speaker_brain import SpeakerBrain
 from speechbrain.utils.distributed import infer_device
@@ -81,6 +82,7 @@ KEYS = [
     "epoch_counter",
     "train_log",
     "train_logger",
+    "more_loggers",
     "checkpointer",
 ]
 
@@ -116,6 +118,8 @@ def train(experiment: Experiment) -> int:
         stop, and all is saved.
     """
     hparams_file, run_opts, overrides, hparams = experiment
+    for more in hparams["more_loggers"]:
+        more.check()
     model, commit = resolve_model(hparams_file, overrides), git_commit()
     device = run_opts.device or infer_device()
     if device == "cpu":
@@ -223,12 +227,20 @@ def train(experiment: Experiment) -> int:
     checkpointer.add_recoverable("statistics", brain.statistics)
     checkpointer.add_recoverable("log_end", LogEnd(hparams["train_log"]))
     exit_status = 0
+    run_on_main(brain.start_loggers)
     with stop_request() as brain.stop_request:
         try:
-            brain.fit(hparams["epoch_counter"], train_loader, dev_loader)
+            brain.fit(
+                hparams["epoch_counter"],
+                train_loader,
+                dev_loader,
+                # None: as --noprogressbar says; a log file gets lines.
+                progressbar=None if is_terminal() else False,
+            )
         except Interrupted as stop:
             exit_status = stop.exit_status
             logger.warning(str(stop))
+    run_on_main(brain.close_loggers)
     minutes = round(brain.statistics.minutes, 2)
     machine_name = machine(brain.device)
     brain.modules.clear()  # and with them their hold on the process group

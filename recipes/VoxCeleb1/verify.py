@@ -18,11 +18,11 @@ from evaluation import (
 )
 from extraction import embed_utterances, load_model, score_trials
 from processes import gather_from_all, process_group, run_on_main
+from progress import show_progress
 from report import make_report
 from speechbrain.inference.speaker import SpeakerRecognition
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
-from tqdm import tqdm
 from voxceleb1_layout import find_trials, find_utterances
 from whole_utterances import choose_batch_seconds
 
@@ -135,12 +135,8 @@ def embed(
         choose_batch_seconds(hparams["batch_seconds"], model.device),
         hparams["num_workers"],
     )
-    progress = tqdm(
-        loader,
-        desc="Embeddings",
-        unit="batch",
-        disable=True if process_rank() else None,
-    )
+    is_main = process_rank() == 0
+    progress = show_progress(loader, "Embeddings", "batch", is_wanted=is_main)
     return gather_from_all(embed_utterances(progress, model.mods, model.device))
 
 
