@@ -2,6 +2,7 @@
 """Average the parameters of a training's last checkpoints.
 
 usage: python average_checkpoints.py hparams/average.yaml [--key=value …]
+Example: python average_checkpoints.py hparams/average.yaml --num_averaged=3
 
 Writes a model folder, whose threshold is chosen anew on the training's
 development trials. The parameters of the last epochs lie around a better
@@ -171,7 +172,7 @@ def choose_threshold(
 def main(argv: list[str]) -> None:
     """Find, average, choose the threshold, export."""
     started = time.monotonic()
-    _, run_opts, overrides, hparams = load_experiment(argv, KEYS)
+    _, run_opts, overrides, hparams = load_experiment(argv, KEYS, __doc__)
     folder = Path(hparams["init_from"])
     checkpoints = find_last(folder, hparams["num_averaged"])
     yaml_file = "hyperparams.yaml"

@@ -2,6 +2,7 @@
 """Train i-vectors and PLDA on VoxCeleb1, and verify them: the baseline.
 
 usage: python ivector_plda.py hparams/ivector.yaml [--key=value …]
+Example: python ivector_plda.py hparams/ivector.yaml --num_components=512
 """
 
 import itertools
@@ -210,7 +211,9 @@ def main(argv: list[str]) -> None:
     # SpeechBrain turns it on: log-likelihoods of frames need the digits.
     torch.backends.cuda.matmul.allow_tf32 = False
     start, commit = time.monotonic(), git_commit()
-    hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
+    hparams_file, run_opts, overrides, hparams = load_experiment(
+        argv, KEYS, __doc__
+    )
     output_folder, seed = Path(hparams["output_folder"]), hparams["seed"]
     device = run_opts.device or infer_device()
     data = prepare_data(hparams)

@@ -2,6 +2,7 @@
 """Train speaker embeddings on VoxCeleb1.
 
 usage: python train_speaker_embeddings.py hparams/mfcon.yaml [--key=value …]
+Example: python train_speaker_embeddings.py hparams/mfcon.yaml --num_epochs=10
 """
 
 import logging
@@ -89,7 +90,7 @@ KEYS = [
 
 def main(argv: list[str]) -> None:
     """Train, in one process or as many as torchrun started."""
-    experiment = load_experiment(argv, KEYS)
+    experiment = load_experiment(argv, KEYS, __doc__)
     check_compilation(experiment.run_opts, experiment.hparams["sentence_len"])
     folder = Path(experiment.hparams["output_folder"])
     with process_group(experiment.run_opts) as run_opts, ExitStack() as stack:

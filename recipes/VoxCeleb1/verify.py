@@ -2,6 +2,7 @@
 """Verify a trained model on a list of trials.
 
 usage: python verify.py hparams/verify.yaml [--key=value …]
+Example: python verify.py hparams/verify.yaml --trials=O
 """
 
 from pathlib import Path
@@ -52,7 +53,7 @@ KEYS = [
 
 def main(argv: list[str]) -> None:
     """Trials to utterances to embeddings to scores to report."""
-    _, run_opts, _, hparams = load_experiment(argv, KEYS)
+    _, run_opts, _, hparams = load_experiment(argv, KEYS, __doc__)
     with process_group(run_opts) as run_opts:
         verify(hparams, run_opts)
 
