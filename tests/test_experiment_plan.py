@@ -14,7 +14,9 @@ EXPERIMENTS = experiment_plan.Path(experiment_plan.__file__).parent.joinpath(
     "experiments"
 )
 TABLES = sorted(
-    path for path in EXPERIMENTS.glob("*.yaml") if path.name != "demo.yaml"
+    path
+    for path in EXPERIMENTS.glob("*.yaml")
+    if path.name not in ("conditions.yaml", "demo.yaml")
 )
 SCALES = sorted(EXPERIMENTS.glob("scales/*.yaml"))
 
