@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from command import Parser
+
 from benchmarks import ROOT
 
 STAGES = (
@@ -19,6 +21,13 @@ STAGES = (
 
 def main(argv: list[str]) -> None:
     """Run all stages; options, such as --output=FOLDER, go to each."""
+    parser = Parser(
+        prog="python -m benchmarks",
+        description="Run every stage, one after the other. Options of all "
+        "stages go to each.",
+        epilog="Example: python -m benchmarks --repeats=3",
+    )
+    parser.parse_known_args(argv)
     for stage in STAGES:
         sys.stderr.write(f"\n{stage} …\n")
         command = [sys.executable, "-m", f"benchmarks.{stage}", *argv]

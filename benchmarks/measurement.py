@@ -226,6 +226,7 @@ def stage_parser(stage: str, description: str) -> Parser:
     parser = Parser(
         prog=f"python -m benchmarks.{stage}",
         description=description,
+        epilog=f"Example: python -m benchmarks.{stage} --repeats=3",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(

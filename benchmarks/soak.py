@@ -377,6 +377,7 @@ def main(argv: list[str]) -> None:
     parser = Parser(
         prog="python -m benchmarks.soak",
         description=__doc__,
+        epilog="Example: python -m benchmarks.soak --steps=500",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import average_checkpoints
 import experiment_run
 import numpy as np
 import pytest
@@ -106,6 +107,7 @@ def commands_in_process(monkeypatch):
     mains = {
         "train_speaker_embeddings.py": train_speaker_embeddings.main,
         "verify.py": verify.main,
+        "average_checkpoints.py": average_checkpoints.main,
     }
     calls = []
 

@@ -160,7 +160,7 @@ def test_words_that_do_not_parse_are_one_line(
 def test_help_is_no_error(capsys):
     with pytest.raises(SystemExit, match="0"):
         verify.main(["--help"])
-    assert "--compile" in capsys.readouterr().out
+    assert "--help_speechbrain" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from development import (
     DevelopmentScores,
     describe_development,
     measure_development,
+    scores_of,
 )
 from recipe_commands import train
 from speechbrain.utils.checkpoints import Checkpointer
@@ -99,13 +100,16 @@ def test_a_checkpoint_without_scores_has_rates_and_no_interval(tmp_path):
     checkpoint = checkpointer.save_checkpoint(
         {"eer": 0.1, "min_dcf": 0.5, "threshold": 0.25}
     )
-    described = describe_development(checkpoint, TRIALS, seed=0)
+    described = describe_development(
+        checkpoint.meta, scores_of(checkpoint), TRIALS, seed=0
+    )
     assert described["dev_eer"] == 0.1
     assert described["threshold"] == 0.25
     assert described["num_dev_speakers"] == 3
     for name in ("dev_eer_interval", "dev_min_dcf_interval", "threshold_p01"):
         assert described[name] is None
-    without = describe_development(checkpointer.save_checkpoint(), None, 0)
+    meta = checkpointer.save_checkpoint().meta
+    without = describe_development(meta, None, None, 0)
     assert set(without.values()) == {None}
 
 

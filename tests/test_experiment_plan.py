@@ -14,7 +14,9 @@ EXPERIMENTS = experiment_plan.Path(experiment_plan.__file__).parent.joinpath(
     "experiments"
 )
 TABLES = sorted(
-    path for path in EXPERIMENTS.glob("*.yaml") if path.name != "demo.yaml"
+    path
+    for path in EXPERIMENTS.glob("*.yaml")
+    if path.name not in ("conditions.yaml", "demo.yaml")
 )
 SCALES = sorted(EXPERIMENTS.glob("scales/*.yaml"))
 
@@ -224,3 +226,39 @@ def test_scales_name_yaml_files_that_exist():
     names = {path.name for path in HPARAMS_FILES}
     for path in SCALES:
         assert set(experiment_plan.read_yaml(path)) <= names
+
+
+STARTS = """\
+  - {label: base, overrides: {num_epochs: 6}}
+  - {label: more, init_from: base, overrides: {num_epochs: 2}}
+  - {label: other}
+  - label: mean
+    init_from: more
+    script: average_checkpoints.py
+    hparams: hparams/average.yaml
+"""
+
+
+def test_a_row_starts_from_the_run_of_another_of_the_same_seed(plan):
+    made = plan(STARTS)
+    base, more, other, mean = made.table.rows
+    run = made.run(more, more.candidates[0], 7)
+    start = made.run(base, base.candidates[0], 7).folder
+    assert run.overrides["init_from"] == str(start)
+    assert start.name.endswith("-7")
+    assert "init_from" not in made.run(other, other.candidates[0], 7).overrides
+    # Another start is another result, and so is what starts from it.
+    for row in (more, mean):
+        folders = {
+            p.run(row, row.candidates[0], 7).folder.name
+            for p in (made, plan(STARTS, "--margin=0.3"))
+        }
+        assert len(folders) == 2
+    averaged = made.run(mean, mean.candidates[0], 7)
+    assert averaged.overrides["init_from"] == str(run.folder)
+    assert averaged.verification is not None
+
+
+def test_a_row_is_run_with_what_it_starts_from(plan):
+    assert plan(STARTS, "--rows=mean").chosen == {"mean", "more", "base"}
+    assert plan(STARTS, "--rows=other").chosen == {"other"}

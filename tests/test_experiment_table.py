@@ -80,6 +80,19 @@ def test_a_sweep_adds_a_row_for_every_combination(read):
             f"{BASE}rows: [{{label: a, tune: {{seed: [1]}}}}]\n",
             "row 'a': seed cannot be overridden",
         ),
+        (
+            f"{BASE}rows: [{{label: a, init_from: b}}, {{label: b}}]\n",
+            "row 'a': init_from 'b' is no earlier row that .*there are none",
+        ),
+        (
+            f"{BASE}rows: [{{label: a, tune: {{lr: [1, 2]}}}}, "
+            "{label: b, init_from: a}]\n",
+            "row 'b': init_from 'a' is no earlier row that is trained, without",
+        ),
+        (
+            f"{BASE}rows: [{{label: a, report: r.json, init_from: a}}]\n",
+            "neither hparams nor overrides nor tune nor init_from",
+        ),
         ("title: [\n", r"table\.yaml: not valid YAML"),
         ("just text\n", "lines are expected"),
     ],

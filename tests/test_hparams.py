@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import average_checkpoints
 import ivector_plda
 import pytest
 import torch
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 HPARAMS = ROOT / "hparams"
 FILES = sorted(HPARAMS.rglob("*.yaml"))
 COMMANDS = {
+    "average.yaml": average_checkpoints.KEYS,
     "mfcon.yaml": train_speaker_embeddings.KEYS,
     "mha.yaml": train_speaker_embeddings.KEYS,
     "ivector.yaml": ivector_plda.KEYS,

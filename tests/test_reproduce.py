@@ -117,6 +117,44 @@ def test_a_report_of_other_trials_is_refused_before_any_training(
     assert row["trials_sha256"] == "e" * 64
 
 
+STARTS = """
+title: One from the other
+hparams: hparams/mfcon.yaml
+overrides: {mfcon_weight: 0, supcon_weight: 0}
+rows:
+    - label: base
+      overrides: {num_epochs: 2}
+    - label: raised
+      init_from: base
+      overrides: {margin: 0.4}
+    - label: mean
+      init_from: base
+      script: average_checkpoints.py
+      hparams: hparams/average.yaml
+      overrides: {num_averaged: 2}
+"""
+
+
+def test_rows_that_start_from_another_follow_it(
+    arguments, commands_in_process, capsys
+):
+    Path("table.yaml").write_text(STARTS)
+    reproduce.main([*arguments, "--rows=mean; raised"])
+    scripts = [script.partition("_")[0] for script, _ in commands_in_process]
+    verified = "verify.py"
+    assert scripts == ["train", verified] * 2 + ["average", verified]
+    with open("runs/tables/table/table.csv", newline="") as file:
+        base, raised, mean = csv.DictReader(file)
+    folder = Path("runs/tables")
+    _, raised, mean = (
+        json.loads((folder / row["run"] / "model/training.json").read_text())
+        for row in (base, raised, mean)
+    )
+    assert raised["init_from"]["epoch"] in (1, 2)
+    assert mean["averaged_epochs"] == [1, 2]
+    assert "from “base” |" in Path("runs/tables/table/table.md").read_text()
+
+
 @pytest.mark.long
 def test_rows_run_in_processes_of_their_own(arguments, capfd):
     """A failure is reported with its last words; torchrun is used."""

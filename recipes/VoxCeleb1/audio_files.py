@@ -11,12 +11,13 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
-from tqdm import tqdm
+from progress import show_progress
 
 from custom_modules.audio import check_rate
 from custom_modules.packed import list_packed, open_packed
@@ -346,10 +347,9 @@ def inspect_many(
         with ThreadPoolExecutor(num_workers or NUM_THREADS) as pool:
             yield from pool.map(inspect_chunk, starts)
 
-    results: list[AudioInfo | str] = []
-    with tqdm(total=len(paths), desc="Audio headers", disable=None) as progress:
-        for chunk in inspect_chunks():
-            results.extend(chunk)
-            progress.update(len(chunk))
+    inspected = chain.from_iterable(inspect_chunks())
+    results = list(
+        show_progress(inspected, "Audio headers", "file", len(paths))
+    )
     infos = [None if isinstance(result, str) else result for result in results]
     return infos, [result for result in results if isinstance(result, str)]

@@ -18,10 +18,10 @@ from evaluation import (
 )
 from extraction import score_trials
 from processes import gather_from_all
+from progress import show_progress
 from report import git_commit
 from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor
-from tqdm import tqdm
 from voxceleb1_layout import find_utterances
 from whole_utterances import choose_batch_seconds
 
@@ -154,7 +154,7 @@ def measure_trainings(
             choose_batch_seconds(batch_seconds, device),
             num_workers,
         )
-        progress = tqdm(loader, desc=label, unit="batch", disable=None)
+        progress = show_progress(loader, label, "batch")
         rates = measure_blocks(
             embed_blocks(progress, one), trials, num_resamples, seed
         )
@@ -237,12 +237,8 @@ def measure_model_blocks(
         num_workers,
         degradation,
     )
-    progress = tqdm(
-        loader,
-        desc="Blocks",
-        unit="batch",
-        disable=True if process_rank() else None,
-    )
+    is_main = process_rank() == 0
+    progress = show_progress(loader, "Blocks", "batch", is_wanted=is_main)
     found = embed_blocks(progress, TrainedBlocks(model, heads, training))
     with_heads = [] if heads is None else heads.blocks
     found = BlockEmbeddings(

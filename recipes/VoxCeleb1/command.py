@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import speechbrain as sb
 import yaml
+from command_help import show_help
 from faults import explain
 from hyperpyyaml import load_hyperpyyaml
 from interruption import Interrupted
@@ -67,7 +68,9 @@ class Experiment(NamedTuple):
     hparams: dict
 
 
-def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
+def load_experiment(
+    argv: list[str], keys: Iterable[str], description: str = ""
+) -> Experiment:
     """Parse a command line and load its YAML file, strictly.
 
     Arguments
@@ -76,6 +79,8 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
         Arguments: YAML file, SpeechBrain's options, `--key=value` overrides.
     keys : Iterable[str]
         The keys that the command reads: all must be in the YAML file.
+    description : str
+        Of the command, for --help.
 
     Returns
     -------
@@ -88,6 +93,7 @@ def load_experiment(argv: list[str], keys: Iterable[str]) -> Experiment:
         Names the file and the key: no such file, a key that is missing or
         misspelt, an override of an unknown key or of a whole section.
     """
+    show_help(argv, description)
     for word in argv:
         if word.startswith("--") and word.count("=") > 1:
             raise ValueError(

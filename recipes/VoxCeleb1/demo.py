@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import yaml
-from command import TaglessLoader
+from command import Parser, TaglessLoader
 from synthetic_corpus import make_corpus
 
 RECIPE = Path(__file__).parent
@@ -67,8 +67,15 @@ def summarise(baseline: dict, trained: dict, minutes: float) -> str:
 
 def main(argv: list[str]) -> None:
     """Corpus, baseline, training, verification, comparison."""
+    parser = Parser(
+        prog="demo.py",
+        description="Train and verify on synthetic voices, from nothing.",
+        epilog="Example: python demo.py experiments/demo.yaml",
+    )
+    parser.add_argument("experiment", type=Path, help="YAML file of a demo")
+    args = parser.parse_args(argv)
     started = time.monotonic()
-    with open(argv[0], encoding="utf-8") as file:
+    with open(args.experiment, encoding="utf-8") as file:
         demo = yaml.load(file, Loader=TaglessLoader)
     data, output = demo["data_folder"], demo["output_folder"]
     sys.stdout.write(f"Making synthetic voices in {data} (1 to 2 minutes)\n")

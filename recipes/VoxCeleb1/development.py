@@ -93,15 +93,27 @@ def measure_development(
     }
 
 
+def scores_of(checkpoint: Checkpoint) -> np.ndarray | None:
+    """Scores (trials,) of a checkpoint; None where it was saved without."""
+    path = checkpoint.paramfiles.get(SCORES)
+    return None if path is None else read_scores_of(path)
+
+
 def describe_development(
-    checkpoint: Checkpoint, trials: Trials | None, seed: int
+    measured: dict,
+    scores: np.ndarray | None,
+    trials: Trials | None,
+    seed: int,
 ) -> dict:
-    """Say what the development trials say of a checkpoint, for training.json.
+    """Say what the development trials say of a model, for training.json.
 
     Arguments
     ---------
-    checkpoint : Checkpoint
-        Saved after a validation, or without development trials.
+    measured : dict
+        Of `measure_development`, or a checkpoint's meta with what it has of
+        these.
+    scores : np.ndarray | None
+        (trials,); None where they are not known.
     trials : Trials | None
         The development trials; None without any.
     seed : int
@@ -114,17 +126,15 @@ def describe_development(
         `measure_development` gives them; dev_eer_interval and
         dev_min_dcf_interval, [low, high], of 95 % over the speakers;
         num_dev_trials and num_dev_speakers. None is what is not known: all
-        without trials; the intervals of a checkpoint that was saved before
-        these scores were.
+        without trials, the intervals without scores.
     """
-    meta = checkpoint.meta
     described = {
-        "dev_eer": meta.get("eer"),
+        "dev_eer": measured.get("eer"),
         "dev_eer_interval": None,
-        "dev_min_dcf": meta.get("min_dcf"),
+        "dev_min_dcf": measured.get("min_dcf"),
         "dev_min_dcf_interval": None,
-        "threshold": meta.get("threshold"),
-        "threshold_p01": meta.get("threshold_p01"),
+        "threshold": measured.get("threshold"),
+        "threshold_p01": measured.get("threshold_p01"),
         "num_dev_trials": None,
         "num_dev_speakers": None,
     }
@@ -134,8 +144,7 @@ def describe_development(
     test = [speaker_id(name) for name in trials.test]
     described["num_dev_trials"] = len(enrol)
     described["num_dev_speakers"] = len({*enrol, *test})
-    if SCORES in checkpoint.paramfiles:
-        scores = read_scores_of(checkpoint.paramfiles[SCORES])
+    if scores is not None:
         for name, metric in (("eer", equal_error_rate), ("min_dcf", COST)):
             interval = speaker_bootstrap(
                 *(scores, trials.is_target, enrol, test, metric), seed=seed

@@ -32,6 +32,9 @@ def parse(argv: list[str]) -> Settings:
         prog="reproduce.py",
         allow_abbrev=False,
         description="Train and verify every row of a table.",
+        epilog="Overrides (--key=value) and SpeechBrain's options go to "
+        "training and verification. Example: python reproduce.py "
+        "experiments/mfcon_table5.yaml --data_folder=data/VoxCeleb1",
     )
     add = parser.add_argument
     add("table", help="YAML file of experiments/")

@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
+import average_checkpoints
 import ivector_plda
 import train_speaker_embeddings
 import verify
@@ -27,8 +28,10 @@ from voxceleb1_layout import find_trials
 
 SCRIPTS = {
     TRAINING: train_speaker_embeddings.KEYS,
+    "average_checkpoints.py": average_checkpoints.KEYS,
     "ivector_plda.py": ivector_plda.KEYS,
 }
+VERIFYING = {"ivector_plda.py"}  # scripts that report by themselves
 
 
 class Plan:
@@ -52,6 +55,7 @@ class Plan:
         if settings.sweep:
             table = table._replace(rows=_swept(table, settings.sweep))
         self.table = table._replace(seeds=settings.seeds or table.seeds)
+        self.rows = {row.label: row for row in self.table.rows}
         self.chosen = _chosen(table, settings.rows)
         self.scale = {}
         if settings.scale_file:
@@ -116,8 +120,12 @@ class Plan:
         # What is typed counts more than the scale, a row's own most.
         overrides |= {k: v for k, v in settings.overrides.items() if k in keys}
         overrides |= {**candidate, "seed": seed}
+        if row.init_from is not None:
+            start = self.rows[row.init_from]
+            start = self.run(start, start.candidates[0], seed)
+            overrides["init_from"] = str(start.folder)
         verification, name = None, "verification"
-        if row.script == TRAINING:
+        if row.script not in VERIFYING:
             verification = self._verification()
             if settings.test_folder:
                 name += f"_{Path(settings.test_folder).name}"
@@ -176,7 +184,7 @@ class Plan:
         self._check_reports()
 
     def _check_candidate(self, row: Row, candidate: dict, place: str) -> None:
-        if self.settings.test_folder and row.script != TRAINING:
+        if self.settings.test_folder and row.script in VERIFYING:
             raise ValueError(
                 f"{row.script} verifies on its own data_folder; leave "
                 "--test_folder out, or this row out of the table"
@@ -243,8 +251,8 @@ def _swept(table: Table, text: str) -> list[Row]:
 
 
 def _chosen(table: Table, labels: str | None) -> set[str]:
-    """Labels of the rows to run."""
-    known = [row.label for row in table.rows]
+    """Labels of the rows to run, with those that they start from."""
+    known = {row.label: row for row in table.rows}
     if labels is None:
         return set(known)
     wanted = [label.strip() for label in labels.split(";")]
@@ -254,4 +262,10 @@ def _chosen(table: Table, labels: str | None) -> set[str]:
             f"--rows: there is no row {unknown[0]!r}; there are "
             f"{'; '.join(known)}"
         )
-    return set(wanted)
+    chosen: set[str] = set()
+    while wanted:
+        label = wanted.pop()
+        chosen.add(label)
+        if known[label].init_from is not None:
+            wanted.append(known[label].init_from)
+    return chosen

@@ -11,7 +11,7 @@ from command import TaglessLoader
 TABLE_KEYS = {"title", "source", "claim", "hparams", "overrides", "seeds"}
 TABLE_KEYS |= {"rows", "sweep"}
 ROW_KEYS = {"label", "script", "hparams", "overrides", "tune", "report"}
-ROW_KEYS |= {"paper"}
+ROW_KEYS |= {"paper", "init_from"}
 PAPER_KEYS = {"eer_percent", "min_dcf"}
 # reproduce.py sets them for every run.
 OWN_KEYS = {"output_folder", "model_folder", "save_folder", "seed"}
@@ -37,6 +37,9 @@ class Row(NamedTuple):
         A report.json to put beside the others, instead of training.
     paper : dict
         The paper's eer_percent and min_dcf, where they are known.
+    init_from : str | None
+        Label of an earlier row, whose training of the same seed this one
+        starts from.
     """
 
     label: str
@@ -45,6 +48,7 @@ class Row(NamedTuple):
     candidates: list[dict]
     report: str | None
     paper: dict
+    init_from: str | None = None
 
 
 class Table(NamedTuple):
@@ -145,8 +149,9 @@ def read_table(path: str | Path) -> Table:
     overrides, of all rows; seeds; rows; sweep, lists of values of which every
     combination is one more row. A row's: label; script, if it is not the
     training; hparams and overrides; tune, lists of values of which the best
-    on the development trials is reported; paper, its eer_percent and min_dcf;
-    report, to show a report.json instead of training.
+    on the development trials is reported; init_from, the label of an earlier
+    row to start from; paper, its eer_percent and min_dcf; report, to show a
+    report.json instead of training.
 
     Arguments
     ---------
@@ -175,11 +180,14 @@ def read_table(path: str | Path) -> Table:
         where = f"{path}: row {given.get('label', number)!r}"
         _check_keys(given, ROW_KEYS, {"label"}, where)
         _check_keys(given.get("paper") or {}, PAPER_KEYS, set(), where)
-        if "report" in given and {"overrides", "tune", "hparams"} & set(given):
+        trained = {"overrides", "tune", "hparams", "init_from"}
+        if "report" in given and trained & set(given):
             raise ValueError(
                 f"{where}: a row with a report is not trained, so it has "
-                "neither hparams nor overrides nor tune"
+                "neither hparams nor overrides nor tune nor init_from"
             )
+        if "init_from" in given:
+            _check_start(given["init_from"], rows, where)
         if "report" not in given and not given.get("hparams", default):
             raise ValueError(f"{where}: hparams is missing, the YAML file")
         overrides, tune = given.get("overrides") or {}, given.get("tune") or {}
@@ -192,6 +200,7 @@ def read_table(path: str | Path) -> Table:
                 [{**overrides, **choice} for choice in combinations(tune)],
                 given.get("report"),
                 given.get("paper") or {},
+                given.get("init_from"),
             )
         )
     if content.get("sweep"):
@@ -208,6 +217,19 @@ def read_table(path: str | Path) -> Table:
         content.get("seeds") or [1986],
         rows,
     )
+
+
+def _check_start(label: str, earlier: list[Row], where: str) -> None:
+    starts = [
+        row.label
+        for row in earlier
+        if row.report is None and len(row.candidates) == 1
+    ]
+    if label not in starts:
+        raise ValueError(
+            f"{where}: init_from {label!r} is no earlier row that is trained, "
+            f"without tune; there are {'; '.join(starts) or 'none'}"
+        )
 
 
 def sweep(

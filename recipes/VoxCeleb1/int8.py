@@ -17,10 +17,10 @@ from evaluation import (
 from extraction import embed_utterances, score_trials
 from model_results import DIGEST, digest_model, write_block
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from progress import show_progress
 from report import git_commit, write_json
 from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor
-from tqdm import tqdm
 from voxceleb1_layout import find_trials, find_utterances
 from whole_files import replacing
 from whole_utterances import UtteranceDataset, choose_batch_seconds
@@ -116,7 +116,7 @@ def embed_by_graph(
     )
     embeddings = {}
     dataset = UtteranceDataset(utterances, sample_rate)
-    for place in tqdm(range(len(dataset)), "int8", disable=None):
+    for place in show_progress(range(len(dataset)), "int8", "file"):
         item = dataset[place]
         (rows,) = session.run(None, {"wavs": item["sig"][None].numpy()})
         embeddings[item["id"]] = torch.from_numpy(rows[0])

@@ -2,6 +2,7 @@
 """Train i-vectors and PLDA on VoxCeleb1, and verify them: the baseline.
 
 usage: python ivector_plda.py hparams/ivector.yaml [--key=value …]
+Example: python ivector_plda.py hparams/ivector.yaml --num_components=512
 """
 
 import itertools
@@ -27,11 +28,11 @@ from ivector_extraction import (
     draw_frames,
     extract_ivectors,
 )
+from progress import show_progress
 from report import git_commit, machine, make_report
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.distributed import infer_device
 from torch import Tensor
-from tqdm import tqdm
 from voxceleb1_layout import find_trials, find_utterances
 from voxceleb1_prepare import prepare_voxceleb1
 from whole_files import replacing
@@ -150,13 +151,6 @@ def draw_utterances(
     return dict(itertools.islice(utterances.items(), num_utterances))
 
 
-def show_progress(
-    loader: Iterable[PaddedBatch], description: str
-) -> Iterable[PaddedBatch]:
-    """Show how many batches of a loader are done, on a terminal."""
-    return tqdm(loader, desc=description, unit="batch", disable=None)
-
-
 def train_ubm(
     ubm: DiagonalGMM,
     loader: Iterable[PaddedBatch],
@@ -168,7 +162,7 @@ def train_ubm(
 ) -> list[str]:
     """Train the UBM on frames drawn of every utterance; return the log."""
     frames = draw_frames(
-        show_progress(loader, "Frames"),
+        show_progress(loader, "Frames", "batch"),
         features,
         frames_per_utterance,
         generator,
@@ -189,7 +183,7 @@ def train_total_variability(
 ) -> list[str]:
     """Train T on the statistics of every utterance; return the log."""
     statistics = collect_statistics(
-        show_progress(loader, "Statistics"), features, ubm, device
+        show_progress(loader, "Statistics", "batch"), features, ubm, device
     )
     total_variability.initialise(ubm.variances, generator)
     em_step = partial(total_variability.em_step, *statistics)
@@ -222,7 +216,9 @@ def main(argv: list[str]) -> None:
     # SpeechBrain turns it on: log-likelihoods of frames need the digits.
     torch.backends.cuda.matmul.allow_tf32 = False
     start, commit = time.monotonic(), git_commit()
-    hparams_file, run_opts, overrides, hparams = load_experiment(argv, KEYS)
+    hparams_file, run_opts, overrides, hparams = load_experiment(
+        argv, KEYS, __doc__
+    )
     output_folder, seed = Path(hparams["output_folder"]), hparams["seed"]
     device = run_opts.device or infer_device()
     data = prepare_data(hparams)
@@ -265,7 +261,9 @@ def main(argv: list[str]) -> None:
     write_log(output_folder / "train_log.txt", log)
     ivectors = extract_ivectors(
         show_progress(
-            make_loader({**data.train, **data.dev, **data.test}), "I-vectors"
+            make_loader({**data.train, **data.dev, **data.test}),
+            "I-vectors",
+            "batch",
         ),
         features,
         ubm,

@@ -116,9 +116,9 @@ def describe_model(
         for name, value in (
             ("data", training["data"]),
             ("speakers", num_speakers),
-            ("hours", training["hours"]),
-            ("noise", training["noise"] or "none"),
-            ("rooms", training["rooms"] or "none"),
+            ("hours", training.get("hours")),
+            ("noise", training.get("noise") or "none"),
+            ("rooms", training.get("rooms") or "none"),
             ("seed", training["seed"]),
             ("epoch", training["epoch"]),
             ("commit", training["commit"]),

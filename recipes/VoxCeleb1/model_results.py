@@ -1,12 +1,13 @@
 """What was measured of a model folder after its training, in its card."""
 
-import hashlib
 import json
 from pathlib import Path
 
 from model_card import replace_block
 from report import write_json
 from whole_files import replacing
+
+from custom_modules.checksums import file_digest
 
 CARD = "README.md"
 TESTS_FILE = "tests.json"
@@ -32,8 +33,7 @@ HEAD = (
 
 def digest_model(folder: Path) -> str:
     """SHA-256 of a model folder's embedding_model.ckpt."""
-    with open(folder / "embedding_model.ckpt", "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(folder / "embedding_model.ckpt")
 
 
 def read_object(path: Path) -> dict:

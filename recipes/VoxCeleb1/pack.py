@@ -13,7 +13,7 @@ from pathlib import Path
 
 from audio_files import find_audio, inspect_many
 from command import Parser, run
-from tqdm import tqdm
+from progress import show_progress
 
 from custom_modules.packing import pack
 
@@ -65,9 +65,8 @@ def pack_folder(source: Path, target: Path) -> None:
         for path in sorted(source.glob(pattern))
         if path.is_file()
     }
-    progress = tqdm(
-        zip(names, files, strict=True), "Packing", len(files), disable=None
-    )
+    pairs = zip(names, files, strict=True)
+    progress = show_progress(pairs, "Packing", "file", len(files))
     pack(progress, target, documents)
 
 

@@ -119,7 +119,12 @@ def finish(figure: Figure, args: argparse.Namespace) -> None:
 
 def make_parser() -> Parser:
     """Arguments of the four figures."""
-    parser = Parser(prog="plot.py", description="Draw what was measured.")
+    parser = Parser(
+        prog="plot.py",
+        description="Draw what was measured.",
+        epilog="Example: python plot.py scores "
+        "runs/mfcon/1986/verification/report.json --output=runs/figures/scores",
+    )
     figures = parser.add_subparsers(required=True, metavar="FIGURE")
 
     def add(draw: Callable[[argparse.Namespace], None]) -> Parser:

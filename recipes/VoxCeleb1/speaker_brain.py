@@ -11,6 +11,7 @@ from extraction import embed_batch, score_trials
 from faults import explaining_memory
 from interruption import Interrupted, StopRequest
 from processes import gather_from_all
+from progress import Pace, is_terminal
 from speechbrain.core import INTRA_EPOCH_CKPT_FLAG
 from speechbrain.dataio.batch import PaddedBatch
 from torch import Tensor
@@ -47,6 +48,8 @@ class SpeakerBrain(sb.Brain):
         self.stop_request = StopRequest()
         self.saved_at = time.monotonic()
         self.is_save_due = self.must_stop = self.has_bad_files = False
+        self.validated: tuple[dict[str, Tensor], int] | None = None
+        self.loggers = [self.hparams.train_logger]
 
     def compute_forward(
         self, batch: PaddedBatch, stage: sb.Stage
@@ -153,6 +156,14 @@ class SpeakerBrain(sb.Brain):
             self.check_loss_isfinite(mean_loss)
         num_utterances = len(predictions[1]) * num_processes()
         self.statistics.end_step(self.step_values, num_utterances)
+        if (done := self.pace.step()) and not (
+            is_terminal() or self.noprogressbar
+        ):
+            rate = self.statistics.summary()["utterances_per_second"]
+            logger.info(
+                f"Epoch {self.hparams.epoch_counter.current}: step {done}; "
+                f"loss {self.avg_train_loss:.3f}, {rate:.1f} utterances/s"
+            )
         return mean_loss.cpu()
 
     def _exchange(self, loss: Tensor, batch: PaddedBatch) -> Tensor:
@@ -229,7 +240,9 @@ class SpeakerBrain(sb.Brain):
         if stage == sb.Stage.VALID:
             self.hparams.model["embedding_model"].eval()
             self.embeddings = {}
-        elif self.step:  # resumed within the epoch
+            return
+        self.pace = Pace(self.steps_per_epoch, self.step)
+        if self.step:  # resumed within the epoch
             self.statistics.resume()
         else:
             self.statistics.start_epoch()
@@ -252,9 +265,24 @@ class SpeakerBrain(sb.Brain):
                 self._save_intra_epoch_ckpt()
             return
         trials = self.dev_trials
-        scores = score_trials(trials, gather_from_all(self.embeddings))
+        embeddings = gather_from_all(self.embeddings)
+        self.validated = embeddings, epoch
+        scores = score_trials(trials, embeddings)
         self.dev_scores.values = scores
         self._log_and_save(epoch, measure_development(scores, trials.is_target))
+
+    def start_loggers(self) -> None:
+        """In the main process: log by more_loggers too."""
+        for more in self.hparams.more_loggers:
+            more.start()
+            self.loggers.append(more)
+
+    def close_loggers(self) -> None:
+        """Give them the last validation's embeddings, and end."""
+        for more in self.loggers[1:]:
+            if self.validated is not None:
+                more.log_embeddings(*self.validated)
+            more.close()
 
     def _warn_of_waiting(self) -> None:
         share = self.train_stats["share_waiting_for_data"]
@@ -269,18 +297,16 @@ class SpeakerBrain(sb.Brain):
     def _log_and_save(
         self, epoch: int, valid_stats: dict[str, float | None]
     ) -> None:
-        self.hparams.train_logger.log_stats(
-            stats_meta={
-                "epoch": epoch,
-                "lr": self.optimizer.param_groups[0]["lr"],
-            },
-            train_stats=self.train_stats,
-            valid_stats={
-                name: value
-                for name, value in valid_stats.items()
-                if value is not None
-            },
-        )
+        shown = {k: x for k, x in valid_stats.items() if x is not None}
+        for one in self.loggers:
+            one.log_stats(
+                stats_meta={
+                    "epoch": epoch,
+                    "lr": self.optimizer.param_groups[0]["lr"],
+                },
+                train_stats=self.train_stats,
+                valid_stats=shown,
+            )
         self.checkpointer.save_and_keep_only(
             meta={"epoch": epoch, **valid_stats},
             num_to_keep=self.hparams.num_checkpoints,

@@ -194,7 +194,8 @@ def main(argv: list[str]) -> None:
     """Make a corpus as the command line says."""
     parser = argparse.ArgumentParser(
         description="Write a synthetic corpus in VoxCeleb1's layout.",
-        epilog="What is not given is make_corpus's default.",
+        epilog="What is not given is make_corpus's default. Example: python "
+        "synthetic_corpus.py data/synthetic",
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("dest", type=Path, help="folder of the corpus")

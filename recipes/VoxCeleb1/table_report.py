@@ -230,6 +230,8 @@ def _cells(result: Result) -> list[str]:
     configuration = f"`{result.row.hparams or result.row.report}`"
     if result.overrides:
         configuration += f" `{' '.join(words(result.overrides))}`"
+    if result.row.init_from:
+        configuration += f", from “{result.row.init_from}”"
     reports = list(result.reports.values())
     measured = ["failed" if result.error else MISSING, "", ""]
     if reports:

@@ -2,6 +2,7 @@
 """Train speaker embeddings on VoxCeleb1.
 
 usage: python train_speaker_embeddings.py hparams/mfcon.yaml [--key=value …]
+Example: python train_speaker_embeddings.py hparams/mfcon.yaml --num_epochs=10
 """
 
 import logging
@@ -10,22 +11,28 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import speechbrain as sb
-import torch
 from augmentation_files import find_noises, find_rirs
 from command import Experiment, load_experiment, run
 from cpu_memory import keep_freed_memory
 from dataio import TrainingDataset, make_train_loader
-from development import SCORES, describe_development
+from development import SCORES, describe_development, scores_of
 from export import export_model, folder_name, resolve_model
 from folder_use import using
 from interruption import Interrupted, stop_request
 from manifest import Manifest
 from processes import process_group, run_on_main, seed_process
+from progress import is_terminal
 from report import git_commit, machine
 from speaker_brain import SpeakerBrain
 from speechbrain.utils.distributed import infer_device
-from speechbrain.utils.run_opts import RunOptions
-from torch import nn
+from starting_point import (
+    describe_start,
+    read_source,
+    refuse_development_speakers,
+    start_from,
+    write_record,
+)
+from training_checks import check_classifier, check_compilation
 from training_statistics import LogEnd
 from voxceleb1_prepare import prepare_voxceleb1
 from whole_utterances import (
@@ -36,8 +43,7 @@ from whole_utterances import (
 
 from custom_modules.checkpoints import load_strictly
 from custom_modules.distributed import num_processes, process_rank
-from custom_modules.losses import Objective
-from custom_modules.scoring import read_trials
+from custom_modules.scoring import read_trials, speaker_id
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +56,7 @@ KEYS = [
     "output_folder",
     "save_folder",
     "model_folder",
+    "init_from",
     "sample_rate",
     "trials",
     "num_dev_speakers",
@@ -77,50 +84,14 @@ KEYS = [
     "epoch_counter",
     "train_log",
     "train_logger",
+    "more_loggers",
     "checkpointer",
 ]
 
 
-def check_classifier(
-    classifier: nn.Module, emb_dim: int, objective: Objective
-) -> None:
-    """Refuse AM-Softmax on logits, and plain softmax on cosines."""
-    with torch.no_grad():
-        outputs = classifier(torch.full((1, emb_dim), 1e6))
-    gives_cosines = bool(outputs.abs().max() < 1.001)
-    if objective.needs_cosines and not gives_cosines:
-        raise ValueError(
-            "the objective has AM-Softmax, which needs cosines, and the "
-            "classifier gives logits: set the classifier to one that gives "
-            "cosines, as --classifier='!ref <cosine_classifier>'"
-        )
-    if objective.needs_logits and gives_cosines:
-        raise ValueError(
-            "the objective has softmax, which needs logits, and the "
-            "classifier gives cosines: set the classifier to a linear one, as "
-            "--classifier='!ref <linear_classifier>'"
-        )
-
-
-def check_compilation(
-    run_opts: RunOptions, sentence_len: float | list[float]
-) -> None:
-    """Refuse to compile the model anew for many lengths of the crops."""
-    is_one_length = not isinstance(sentence_len, list) or (
-        len(set(sentence_len)) == 1
-    )
-    is_dynamic = run_opts.compile_using_dynamic_shape_tracing
-    if run_opts.compile and not (is_one_length or is_dynamic):
-        raise ValueError(
-            f"--compile with crops of {sentence_len} s would compile the model "
-            "for every length: give one, as --sentence_len=3.0, or add "
-            "--compile_using_dynamic_shape_tracing"
-        )
-
-
 def main(argv: list[str]) -> None:
     """Train, in one process or as many as torchrun started."""
-    experiment = load_experiment(argv, KEYS)
+    experiment = load_experiment(argv, KEYS, __doc__)
     check_compilation(experiment.run_opts, experiment.hparams["sentence_len"])
     folder = Path(experiment.hparams["output_folder"])
     with process_group(experiment.run_opts) as run_opts, ExitStack() as stack:
@@ -149,12 +120,19 @@ def train(experiment: Experiment) -> int:
         stop, and all is saved.
     """
     hparams_file, run_opts, overrides, hparams = experiment
+    for more in hparams["more_loggers"]:
+        more.check()
     model, commit = resolve_model(hparams_file, overrides), git_commit()
     device = run_opts.device or infer_device()
     if device == "cpu":
         keep_freed_memory()
     seed_process(hparams["seed"])
     checkpointer = hparams["checkpointer"]
+    is_resumed = checkpointer.find_checkpoint() is not None
+    data = Path(hparams["data_folder"]).resolve().name
+    source = None
+    if hparams["init_from"] and not is_resumed:
+        source = run_on_main(read_source, hparams["init_from"])
     manifests = run_on_main(
         prepare_voxceleb1,
         hparams["data_folder"],
@@ -164,7 +142,7 @@ def train(experiment: Experiment) -> int:
         num_dev_trials=hparams["num_dev_trials"],
         sample_rate=hparams["sample_rate"],
         seed=hparams["seed"],
-        is_resumed=checkpointer.find_checkpoint() is not None,
+        is_resumed=is_resumed,
     )
     sample_rate = hparams["sample_rate"]
     noise_folder, rir_folder = hparams["noise_folder"], hparams["rir_folder"]
@@ -201,6 +179,9 @@ def train(experiment: Experiment) -> int:
     dev_trials = dev_loader = None
     if manifests.dev_csv is not None:
         dev_trials = read_trials(manifests.dev_trials)
+        if source is not None:
+            dev_speakers = map(speaker_id, dev_trials.enrol + dev_trials.test)
+            refuse_development_speakers(source, dev_speakers, data)
         dev_loader = make_evaluation_loader(
             *read_manifest(manifests.dev_csv, hparams["data_folder"]),
             choose_batch_seconds(hparams["eval_batch_seconds"], device),
@@ -223,6 +204,12 @@ def train(experiment: Experiment) -> int:
             hparams["output_folder"], hparams_file, overrides
         )
     )
+    if is_resumed and hparams["init_from"]:
+        logger.info("init_from is not read: this training has checkpoints")
+    elif not is_resumed:
+        if source is not None:
+            start_from(source, checkpointer.recoverables, speakers, data)
+        run_on_main(write_record, source, hparams["save_folder"])
     copies = "no" if augmentation is None else str(hparams["batch_size"])
     shares = ""
     if num_processes() > 1:
@@ -246,12 +233,20 @@ def train(experiment: Experiment) -> int:
         )
     checkpointer.add_recoverable("log_end", LogEnd(hparams["train_log"]))
     exit_status = 0
+    run_on_main(brain.start_loggers)
     with stop_request() as brain.stop_request:
         try:
-            brain.fit(hparams["epoch_counter"], train_loader, dev_loader)
+            brain.fit(
+                hparams["epoch_counter"],
+                train_loader,
+                dev_loader,
+                # None: as --noprogressbar says; a log file gets lines.
+                progressbar=None if is_terminal() else False,
+            )
         except Interrupted as stop:
             exit_status = stop.exit_status
             logger.warning(str(stop))
+    run_on_main(brain.close_loggers)
     minutes = round(brain.statistics.minutes, 2)
     machine_name = machine(brain.device)
     brain.modules.clear()  # and with them their hold on the process group
@@ -266,15 +261,16 @@ def train(experiment: Experiment) -> int:
         best.paramfiles["embedding_model"],
     )
     development = run_on_main(
-        describe_development, best, dev_trials, hparams["seed"]
+        describe_development,
+        *(best.meta, scores_of(best), dev_trials, hparams["seed"]),
     )
     run_on_main(
         export_model,
         model,
         hparams["model"]["embedding_model"],
         {
-            "data": folder_name(hparams["data_folder"]),
-            "speakers": speakers,
+            "data": data,
+            **describe_start(hparams["save_folder"], speakers),
             "hours": round(train_set.manifest.hours(), 2),
             "noise": folder_name(noise_folder),
             "rooms": folder_name(rir_folder),

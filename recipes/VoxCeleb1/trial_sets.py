@@ -13,9 +13,9 @@ from evaluation import (
 )
 from extraction import embed_utterances
 from processes import gather_from_all, run_on_main
+from progress import show_progress
 from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor
-from tqdm import tqdm
 from whole_utterances import choose_batch_seconds, read_manifest
 
 from custom_modules.degradation import Degradation
@@ -164,11 +164,9 @@ def embed_files(
             hparams["num_workers"],
             degradation,
         )
-        progress = tqdm(
-            loader,
-            desc="Embeddings",
-            unit="batch",
-            disable=True if process_rank() else None,
+        is_main = process_rank() == 0
+        progress = show_progress(
+            loader, "Embeddings", "batch", is_wanted=is_main
         )
         try:
             own = embed_utterances(progress, model.mods, model.device)

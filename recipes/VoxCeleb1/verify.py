@@ -5,6 +5,7 @@ usage: python verify.py hparams/verify.yaml [--key=value …]
 
 With --scores=FILE it reports on the score file of any toolkit, without a
 model; with --extract_to=FILE.npz it writes embeddings and scores nothing.
+Example: python verify.py hparams/verify.yaml --trials=O
 """
 
 from functools import partial
@@ -85,7 +86,7 @@ BLOCK_SETTINGS = ("batch_seconds", "num_workers", "num_resamples", "seed")
 
 def main(argv: list[str]) -> None:
     """A score file to a report, files to embeddings, or trials to a report."""
-    _, run_opts, overrides, hparams = load_experiment(argv, KEYS)
+    _, run_opts, overrides, hparams = load_experiment(argv, KEYS, __doc__)
     with process_group(run_opts) as run_opts:
         if hparams["scores"] is not None:
             run_on_main(report_scores, hparams, overrides)

@@ -19,11 +19,11 @@ from audio_files import find_audio, inspect_audio
 from command import Parser, run
 from extraction import embed_batch, load_model
 from faults import explaining_memory
+from progress import show_progress
 from score_matrix import score_files, write_matrix
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor
-from tqdm import tqdm
 from whole_files import replacing
 
 from custom_modules.audio import read_audio
@@ -91,7 +91,7 @@ def embed_files(
         In the order of the paths.
     """
     files = EmbeddedFiles({}, {})
-    for path in tqdm(list(dict.fromkeys(paths)), "Embeddings", disable=None):
+    for path in show_progress(list(dict.fromkeys(paths)), "Embeddings", "file"):
         try:
             files.embeddings[path] = embed_file(path, model)
         except ValueError as error:
