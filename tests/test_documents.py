@@ -13,6 +13,7 @@ from pathlib import Path
 
 import compare
 import conditions
+import export_model
 import fuse
 import ivector_plda
 import numpy as np
@@ -38,6 +39,7 @@ MAINS = {
     "train_speaker_embeddings.py": train_speaker_embeddings.main,
     "verify.py": verify.main,
     "compare.py": compare.main,
+    "export_model.py": export_model.main,
     "fuse.py": fuse.main,
     "conditions.py": conditions.main,
     "verify_files.py": verify_files.main,
@@ -91,7 +93,7 @@ def narrowed(script, arguments):
         narrow = FEW if arguments[0] == "blocks" else []
     elif script in ("compare.py", "fuse.py"):
         narrow = FEW[1:]
-    elif script in ("pack.py", "verify_files.py"):
+    elif script in ("pack.py", "verify_files.py", "export_model.py"):
         narrow = []
     else:
         narrow = [*FEW, *(["--top_k=5"] if "--top_k" in typed else [])]

@@ -16,7 +16,7 @@ EXPERIMENTS = experiment_plan.Path(experiment_plan.__file__).parent.joinpath(
 TABLES = sorted(
     path
     for path in EXPERIMENTS.glob("*.yaml")
-    if path.name not in ("conditions.yaml", "demo.yaml")
+    if path.name not in ("backends.yaml", "conditions.yaml", "demo.yaml")
 )
 SCALES = sorted(EXPERIMENTS.glob("scales/*.yaml"))
 
