@@ -211,6 +211,18 @@ def test_calibration_is_learnt_on_other_speakers(
         )
 
 
+def test_nothing_of_an_earlier_run_is_left(corpus, trained, tmp_path):
+    """A fusion must not take scores and development scores of two runs."""
+    run_verify(
+        *(corpus, trained / "model", tmp_path, CALIBRATED, "--page=True")
+    )
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"development_scores.txt", "report.html"} <= written
+    run_verify(corpus, trained / "model", tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert written - left == {"development_scores.txt", "report.html"}
+
+
 def test_a_second_run_embeds_only_what_is_new(
     corpus, trained, tmp_path, caplog
 ):

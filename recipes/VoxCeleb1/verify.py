@@ -25,6 +25,7 @@ from quality_measurement import measure_quality, quality_columns
 from report import make_report
 from report_page import write_report_page
 from score_report import report_scores
+from speechbrain.inference.speaker import SpeakerRecognition
 from speechbrain.utils.run_opts import RunOptions
 from trial_scorer import (
     Embed,
@@ -47,7 +48,7 @@ from custom_modules.checksums import file_digest
 from custom_modules.distributed import process_rank
 from custom_modules.scoring import write_scores
 
-DEVELOPMENT_SCORES = "development_scores.txt"
+PAGE, DEVELOPMENT_SCORES = "report.html", "development_scores.txt"
 KEYS = [
     "seed",
     "data_folder",
@@ -161,35 +162,60 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
         return
     scoring, normalisation = describe_scoring(hparams, data)
     checkpoint = Path(hparams["model_folder"]) / "embedding_model.ckpt"
-    report = make_report(
-        test.trials,
-        scores,
-        hparams["num_resamples"],
-        hparams["seed"],
-        {
-            **trial_origin(
-                trial_list,
-                len(test.utterances),
-                model.device,
-                scoring,
-                normalisation,
-            ),
-            "condition": str(test.degradation or "as recorded"),
-            **measured,
-            "num_speakers_trained_on": len(overlap),
-            "model": "/".join(map(str, model_files)),
-            "model_sha256": (
-                file_digest(checkpoint) if checkpoint.is_file() else None
-            ),
-            "training": {k: v for k, v in training.items() if k != "speakers"},
-        },
-    )
-    write_report(output_folder, test.trials, scores, report)
+    origin = {
+        **trial_origin(
+            trial_list,
+            len(test.utterances),
+            model.device,
+            scoring,
+            normalisation,
+        ),
+        "condition": str(test.degradation or "as recorded"),
+        **measured,
+        "num_speakers_trained_on": len(overlap),
+        "model": "/".join(map(str, model_files)),
+        "model_sha256": (
+            file_digest(checkpoint) if checkpoint.is_file() else None
+        ),
+        "training": {k: v for k, v in training.items() if k != "speakers"},
+    }
+    write_results(hparams, model, test, scores, origin)
     if dev is not None:
         write_scores(output_folder / DEVELOPMENT_SCORES, dev.trials, dev_scores)
+
+
+def write_results(
+    hparams: dict,
+    model: SpeakerRecognition,
+    test: TrialSet,
+    scores: np.ndarray,
+    origin: dict,
+) -> None:
+    """Write scores, report and page; what an earlier run left goes first.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of verify.yaml.
+    model : SpeakerRecognition
+        That was verified.
+    test : TrialSet
+        The trials.
+    scores : np.ndarray
+        (trials,).
+    origin : dict
+        What the report says of them.
+    """
+    output_folder = Path(hparams["output_folder"])
+    report = make_report(
+        test.trials, scores, hparams["num_resamples"], hparams["seed"], origin
+    )
+    for name in (PAGE, DEVELOPMENT_SCORES):
+        (output_folder / name).unlink(missing_ok=True)
+    write_report(output_folder, test.trials, scores, report)
     if hparams["page"]:
         write_report_page(
-            output_folder / "report.html",
+            output_folder / PAGE,
             report,
             test.trials,
             scores,
