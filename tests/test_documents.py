@@ -11,6 +11,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import average_checkpoints
 import compare
 import ivector_plda
 import numpy as np
@@ -35,6 +36,7 @@ READMES = [ROOT / "README.md", RECIPE / "README.md"]
 MAINS = {
     "train_speaker_embeddings.py": train_speaker_embeddings.main,
     "verify.py": verify.main,
+    "average_checkpoints.py": average_checkpoints.main,
     "compare.py": compare.main,
     "verify_files.py": verify_files.main,
     "ivector_plda.py": ivector_plda.main,
@@ -87,6 +89,8 @@ def narrowed(script, arguments):
         narrow = FEW if arguments[0] == "blocks" else []
     elif script == "compare.py":
         narrow = FEW[1:]
+    elif script == "average_checkpoints.py":
+        narrow = ["--num_averaged=1", "--num_workers=0"]
     elif script in ("pack.py", "verify_files.py"):
         narrow = []
     else:

@@ -21,7 +21,8 @@ LOG = "console.txt"
 # What may differ between two runs that give the same result.
 PLACES = {"output_folder", "save_folder", "model_folder", "train_log"}
 PACE = {"num_workers", "ckpt_interval_minutes", "eval_batch_seconds"}
-IGNORED = PLACES | PACE
+LOGS = {"more_loggers", "tensorboard", "wandb", "wandb_mode"}
+IGNORED = PLACES | PACE | LOGS
 IGNORED_OPTIONS = {"device", "noprogressbar", "tqdm_colored_bar", "log_config"}
 
 

@@ -22,6 +22,7 @@ from manifest import Manifest
 from processes import process_group, run_on_main, seed_process
 from progress import is_terminal
 from report import git_commit, machine
+from results_readme import write_readme
 from speaker_brain import SpeakerBrain
 from speechbrain.utils.distributed import infer_device
 from starting_point import (
@@ -203,6 +204,7 @@ def train(experiment: Experiment) -> int:
             hparams["output_folder"], hparams_file, overrides
         )
     )
+    run_on_main(write_readme, hparams["output_folder"])
     if is_resumed and hparams["init_from"]:
         logger.info("init_from is not read: this training has checkpoints")
     elif not is_resumed:
