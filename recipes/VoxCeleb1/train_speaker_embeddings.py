@@ -230,7 +230,7 @@ def train(experiment: Experiment) -> int:
     checkpointer.add_recoverable("statistics", brain.statistics)
     checkpointer.add_recoverable("log_end", LogEnd(hparams["train_log"]))
     exit_status = 0
-    run_on_main(brain.start_loggers)
+    run_on_main(brain.loggers.start)
     with stop_request() as brain.stop_request:
         try:
             brain.fit(
@@ -243,7 +243,7 @@ def train(experiment: Experiment) -> int:
         except Interrupted as stop:
             exit_status = stop.exit_status
             logger.warning(str(stop))
-    run_on_main(brain.close_loggers)
+    run_on_main(brain.loggers.close, brain.validated)
     minutes = round(brain.statistics.minutes, 2)
     machine_name = machine(brain.device)
     brain.modules.clear()  # and with them their hold on the process group
