@@ -11,6 +11,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import average_checkpoints
 import compare
 import conditions
 import export_model
@@ -38,6 +39,7 @@ READMES = [ROOT / "README.md", RECIPE / "README.md"]
 MAINS = {
     "train_speaker_embeddings.py": train_speaker_embeddings.main,
     "verify.py": verify.main,
+    "average_checkpoints.py": average_checkpoints.main,
     "compare.py": compare.main,
     "export_model.py": export_model.main,
     "fuse.py": fuse.main,
@@ -93,6 +95,8 @@ def narrowed(script, arguments):
         narrow = FEW if arguments[0] == "blocks" else []
     elif script in ("compare.py", "fuse.py"):
         narrow = FEW[1:]
+    elif script == "average_checkpoints.py":
+        narrow = ["--num_averaged=1", "--num_workers=0"]
     elif script in ("pack.py", "verify_files.py", "export_model.py"):
         narrow = []
     else:

@@ -103,6 +103,7 @@ def test_another_model_gets_another_folder(overrides):
         {"margin": 0.2},  # the default
         {"output_folder": "elsewhere"},
         {"num_workers": 0},
+        {"more_loggers": "[!ref <tensorboard>]", "wandb_mode": "online"},
         {"ckpt_interval_minutes": 1},
     ],
 )

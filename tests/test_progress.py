@@ -13,7 +13,10 @@ from pathlib import Path
 
 import progress
 import pytest
+import speaker_brain
+import train_speaker_embeddings
 from progress import Pace, show_progress
+from recipe_commands import train_arguments
 
 RECIPE = Path(progress.__file__).parent
 COMMAND = """
@@ -82,6 +85,28 @@ def test_every_item_is_given_once(is_wanted, monkeypatch, caplog):
         shown = show_progress(items, "Files", "file", 3, is_wanted)
         assert list(shown) == ["a", "b", "c"]
     assert caplog.text == ""  # too soon for a line
+
+
+@pytest.mark.parametrize("is_quiet", [False, True])
+def test_a_training_tells_its_steps_where_there_is_no_terminal(
+    corpus, tmp_path, monkeypatch, is_quiet
+):
+    monkeypatch.setattr(
+        speaker_brain, "Pace", lambda total, done: Pace(total, done, 0.0)
+    )
+    words = train_arguments(corpus, tmp_path, "--num_epochs=1")
+    if not is_quiet:
+        words.remove("--noprogressbar")
+    train_speaker_embeddings.main(words)
+    log = (tmp_path / "log.txt").read_text()
+    steps = re.findall(
+        r"Epoch 1: step (\d+) of 9, \d+:\d\d left; loss \d+\.\d{3}, "
+        r"\d+\.\d utterances/s\n",
+        log,
+    )
+    expected = [] if is_quiet else [str(step) for step in range(1, 10)]
+    assert steps == expected
+    assert "\r" not in log
 
 
 def test_no_command_uses_a_bar_of_its_own():

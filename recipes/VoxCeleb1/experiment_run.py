@@ -20,10 +20,12 @@ RECIPE = Path(__file__).parent
 LOG = "console.txt"
 # What may differ between two runs that give the same result.
 PLACES = {"output_folder", "save_folder", "model_folder", "train_log"}
+PLACES |= {"cache_folder"}
 PACE = {"num_workers", "ckpt_interval_minutes", "eval_batch_seconds"}
+LOGS = {"more_loggers", "tensorboard", "wandb", "wandb_mode"}
 # Of verification: what is written besides its figures.
 EXTRAS = {"page": False, "block_rates": False}
-IGNORED = PLACES | PACE | EXTRAS.keys()
+IGNORED = PLACES | PACE | LOGS | EXTRAS.keys()
 IGNORED_OPTIONS = {"device", "noprogressbar", "tqdm_colored_bar", "log_config"}
 
 

@@ -38,6 +38,24 @@ of any other first. `embedding_model.safetensors` has the same parameters as
 `embedding_model.ckpt`, in a format that holds no code."""
 
 
+def _told_start(origin: dict | None) -> list[tuple[str, str]]:
+    """A row for the training whose parameters this one started from.
+
+    Example
+    -------
+    >>> _told_start({"data": "VoxCeleb1", "epoch": 30})
+    [('started from', 'a model of VoxCeleb1, epoch 30')]
+    """
+    if origin is None:
+        return []
+    return [
+        (
+            "started from",
+            f"a model of {origin['data']}, epoch {origin['epoch']}",
+        )
+    ]
+
+
 def describe_model(
     embedding_model: nn.Module,
     sample_rate: int,
@@ -119,6 +137,7 @@ def describe_model(
             ("hours", training.get("hours")),
             ("noise", training.get("noise") or "none"),
             ("rooms", training.get("rooms") or "none"),
+            *_told_start(training.get("init_from")),
             ("seed", training["seed"]),
             ("epoch", training["epoch"]),
             ("commit", training["commit"]),

@@ -59,7 +59,8 @@ class Pace:
         if now - self.said < self.interval:
             return ""
         self.said = now
-        speed = (self.done - self.done_before) / (now - self.started)
+        passed = max(1e-9, now - self.started)
+        speed = (self.done - self.done_before) / passed
         seconds = round((self.total - self.done) / speed)
         minutes, seconds = divmod(max(0, seconds), 60)
         hours, minutes = divmod(minutes, 60)

@@ -15,6 +15,7 @@ from progress import Pace, is_terminal
 from speechbrain.core import INTRA_EPOCH_CKPT_FLAG
 from speechbrain.dataio.batch import PaddedBatch
 from torch import Tensor
+from training_loggers import EpochLoggers
 from training_statistics import TrainingStatistics
 
 from custom_modules.distributed import (
@@ -49,7 +50,9 @@ class SpeakerBrain(sb.Brain):
         self.saved_at = time.monotonic()
         self.is_save_due = self.must_stop = self.has_bad_files = False
         self.validated: tuple[dict[str, Tensor], int] | None = None
-        self.loggers = [self.hparams.train_logger]
+        self.loggers = EpochLoggers(
+            self.hparams.train_logger, self.hparams.more_loggers
+        )
 
     def compute_forward(
         self, batch: PaddedBatch, stage: sb.Stage
@@ -271,19 +274,6 @@ class SpeakerBrain(sb.Brain):
         self.dev_scores.values = scores
         self._log_and_save(epoch, measure_development(scores, trials.is_target))
 
-    def start_loggers(self) -> None:
-        """In the main process: log by more_loggers too."""
-        for more in self.hparams.more_loggers:
-            more.start()
-            self.loggers.append(more)
-
-    def close_loggers(self) -> None:
-        """Give them the last validation's embeddings, and end."""
-        for more in self.loggers[1:]:
-            if self.validated is not None:
-                more.log_embeddings(*self.validated)
-            more.close()
-
     def _warn_of_waiting(self) -> None:
         share = self.train_stats["share_waiting_for_data"]
         if share > MAX_WAITING:
@@ -297,16 +287,11 @@ class SpeakerBrain(sb.Brain):
     def _log_and_save(
         self, epoch: int, valid_stats: dict[str, float | None]
     ) -> None:
-        shown = {k: x for k, x in valid_stats.items() if x is not None}
-        for one in self.loggers:
-            one.log_stats(
-                stats_meta={
-                    "epoch": epoch,
-                    "lr": self.optimizer.param_groups[0]["lr"],
-                },
-                train_stats=self.train_stats,
-                valid_stats=shown,
-            )
+        lr = self.optimizer.param_groups[0]["lr"]
+        known = {k: x for k, x in valid_stats.items() if x is not None}
+        self.loggers.log_stats(
+            {"epoch": epoch, "lr": lr}, self.train_stats, known
+        )
         self.checkpointer.save_and_keep_only(
             meta={"epoch": epoch, **valid_stats},
             num_to_keep=self.hparams.num_checkpoints,

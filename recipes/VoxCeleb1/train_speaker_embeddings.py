@@ -23,6 +23,7 @@ from manifest import Manifest
 from processes import process_group, run_on_main, seed_process
 from progress import is_terminal
 from report import git_commit, machine
+from results_readme import write_readme
 from speaker_brain import SpeakerBrain
 from speechbrain.utils.distributed import infer_device
 from starting_point import (
@@ -204,6 +205,7 @@ def train(experiment: Experiment) -> int:
             hparams["output_folder"], hparams_file, overrides
         )
     )
+    run_on_main(write_readme, hparams["output_folder"])
     if is_resumed and hparams["init_from"]:
         logger.info("init_from is not read: this training has checkpoints")
     elif not is_resumed:
@@ -233,7 +235,7 @@ def train(experiment: Experiment) -> int:
         )
     checkpointer.add_recoverable("log_end", LogEnd(hparams["train_log"]))
     exit_status = 0
-    run_on_main(brain.start_loggers)
+    run_on_main(brain.loggers.start)
     with stop_request() as brain.stop_request:
         try:
             brain.fit(
@@ -246,7 +248,7 @@ def train(experiment: Experiment) -> int:
         except Interrupted as stop:
             exit_status = stop.exit_status
             logger.warning(str(stop))
-    run_on_main(brain.close_loggers)
+    run_on_main(brain.loggers.close, brain.validated)
     minutes = round(brain.statistics.minutes, 2)
     machine_name = machine(brain.device)
     brain.modules.clear()  # and with them their hold on the process group

@@ -10,7 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from speechbrain.utils.train_logger import TensorboardLogger, WandBLogger
+from speechbrain.utils.train_logger import (
+    FileTrainLogger,
+    TensorboardLogger,
+    WandBLogger,
+)
 from torch import Tensor
 
 from custom_modules.scoring import speaker_id
@@ -175,3 +179,52 @@ class WandBEpochs(MoreLogger):
     def close(self) -> None:
         """End the run."""
         self.logger.run.finish()
+
+
+class EpochLoggers:
+    """train_log.txt in any case; others, in the main process, once started.
+
+    Arguments
+    ---------
+    file_logger : FileTrainLogger
+        Of train_log.txt.
+    more_loggers : list[MoreLogger]
+        The others.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> loggers = EpochLoggers(FileTrainLogger(folder / "train_log.txt"), [])
+    >>> loggers.start()
+    >>> loggers.log_stats({"epoch": 1}, {"loss": 2.5}, {"eer": 0.5})
+    >>> loggers.close(None)
+    >>> (folder / "train_log.txt").read_text().strip()
+    'epoch: 1 - train loss: 2.50 - valid eer: 5.00e-01'
+    """
+
+    def __init__(
+        self, file_logger: FileTrainLogger, more_loggers: list[MoreLogger]
+    ):
+        self.file_logger = file_logger
+        self.more_loggers = more_loggers
+        self.started: list[MoreLogger] = []
+
+    def start(self) -> None:
+        """Open the others."""
+        for more in self.more_loggers:
+            more.start()
+            self.started.append(more)
+
+    def log_stats(
+        self, stats_meta: Stats, train_stats: Stats, valid_stats: Stats
+    ) -> None:
+        """Log an epoch by all."""
+        for one in (self.file_logger, *self.started):
+            one.log_stats(stats_meta, train_stats, valid_stats)
+
+    def close(self, validated: tuple[dict[str, Tensor], int] | None) -> None:
+        """Give the others the last validation's embeddings, and end them."""
+        for more in self.started:
+            if validated is not None:
+                more.log_embeddings(*validated)
+            more.close()
