@@ -1,7 +1,6 @@
 """How often do 95 % intervals over speakers hold the true value?
 
-    python -m benchmarks.coverage
-    python -m benchmarks.coverage --num_trials=37720 --num_worlds=200
+Example: python -m benchmarks.coverage --num_trials=37720 --num_worlds=200
 
 Worlds of endless speakers, whose error rates are known, are drawn: the scores
 of 40 speakers with effects of speakers and of pairs of speakers. Each gets

@@ -77,7 +77,7 @@ class PLDABackend:
     >>> backend.fit((voices + noise).flatten(0, 1), names)
     >>> same, other = backend.score(voices[:2, 0], [0, 0], [0, 1])
     >>> bool(same > 0 > other), str(backend)
-    (True, 'PLDA log-likelihood ratio')
+    (True, 'PLDA log-likelihood ratio (LDA to 3, rank 3, 10 steps)')
     """
 
     is_trained = True
@@ -98,7 +98,13 @@ class PLDABackend:
         self.backend: Backend | None = None
 
     def __str__(self) -> str:
-        return "PLDA log-likelihood ratio"
+        if self.backend is None:
+            return "PLDA log-likelihood ratio"
+        lda_size = self.backend.projection.shape[1]
+        return (
+            f"PLDA log-likelihood ratio (LDA to {lda_size}, rank "
+            f"{self.backend.plda.F.shape[1]}, {self.plda_iterations} steps)"
+        )
 
     def sizes(self, emb_dim: int, speakers: Sequence[str]) -> tuple[int, int]:
         """Dimensions of LDA and of PLDA's subspace for given training data.
@@ -126,6 +132,12 @@ class PLDABackend:
         (4, 4)
         """
         num_speakers = len(set(speakers))
+        if emb_dim > len(speakers) - num_speakers:
+            raise ValueError(
+                f"PLDA of {emb_dim} dimensions needs {emb_dim} training "
+                f"utterances more than speakers; there are {len(speakers)} of "
+                f"{num_speakers}: take more (plda_size), or the cosine"
+            )
         lda_size = self.lda_size
         if lda_size is None:
             lda_size = min(emb_dim, num_speakers - 1)
@@ -142,11 +154,23 @@ class PLDABackend:
             Of training utterances.
         speakers : Sequence[str]
             Speaker of each.
+
+        Raises
+        ------
+        ValueError
+            As `sizes`; where embeddings of a speaker do not differ enough.
         """
         sizes = self.sizes(embeddings.shape[1], speakers)
-        self.backend = train_backend(
-            embeddings, speakers, *sizes, self.plda_iterations
-        )
+        try:
+            self.backend = train_backend(
+                embeddings, speakers, *sizes, self.plda_iterations
+            )
+        except np.linalg.LinAlgError as error:
+            raise ValueError(
+                f"the covariance of {len(speakers)} training embeddings within "
+                f"their speakers has no inverse ({error}): take more "
+                "utterances (plda_size), or the cosine"
+            ) from error
 
     def score(
         self, embeddings: Tensor, enrol: ArrayLike, test: ArrayLike

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 Metric = Callable[..., tuple[float, float]]
+MAX_GROUPS = 100  # of speakers, to be left out
 
 
 class SpeakerTrials(NamedTuple):
@@ -171,6 +172,10 @@ def leave_out(
 ) -> np.ndarray:
     """Measure scores without one speaker after the other.
 
+    Of many speakers without one group after the other, of like size: the
+    jackknife's spread is the same, and its time does not grow with the square
+    of the speakers.
+
     Arguments
     ---------
     scores : np.ndarray
@@ -183,8 +188,8 @@ def leave_out(
     Returns
     -------
     values : np.ndarray
-        (speakers,), without those whose absence would leave no targets, or no
-        non-targets.
+        (speakers or groups,), without those whose absence would leave no
+        targets, or no non-targets.
 
     Example
     -------
@@ -195,8 +200,10 @@ def leave_out(
     array([3., 3.])
     """
     values = []
-    for speaker in range(max(enrol.max(), test.max()) + 1):
-        kept = (enrol != speaker) & (test != speaker)
+    num_groups = min(max(enrol.max(), test.max()) + 1, MAX_GROUPS)
+    enrol, test = enrol % num_groups, test % num_groups
+    for group in range(num_groups):
+        kept = (enrol != group) & (test != group)
         targets = np.count_nonzero(is_target[kept])
         if targets not in (0, np.count_nonzero(kept)):
             weights = np.ones(np.count_nonzero(kept))

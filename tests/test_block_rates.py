@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import block_rates
 import pytest
 import torch
 from block_embeddings import BlockEmbeddings
@@ -12,6 +13,7 @@ from block_rates import (
     measure_model_blocks,
     measure_trainings,
 )
+from embedding_cache import EmbeddingCache
 from evaluation import locate_utterances
 from extraction import load_model, score_trials
 from voxceleb1_layout import find_utterances
@@ -104,14 +106,16 @@ def test_speakers_that_were_trained_on_are_refused(corpus, trained, tmp_path):
         )
 
 
-def measure_folder(folder, corpus, trial_list, hparams_file="hyperparams.yaml"):
+def measure_folder(
+    folder, corpus, trial_list, hparams_file="hyperparams.yaml", cache=None
+):
     trials = read_trials(trial_list)
     model, training = load_model(folder, hparams_file, {"device": "cpu"})
     utterances = locate_utterances(
         trials, trial_list, find_utterances(str(corpus))
     )
     return measure_model_blocks(
-        model, training, folder, trials, utterances, **SETTINGS
+        model, training, folder, trials, utterances, cache=cache, **SETTINGS
     )
 
 
@@ -127,6 +131,28 @@ def test_a_loaded_models_blocks_rate_as_its_trainings(
     assert len(found["heads"]) == len(found["statistics"]) == 2
     for key in ("statistics", "heads", "final"):
         assert found[key] == expected[key]
+
+
+def test_blocks_are_embedded_once(
+    corpus, trained, trial_list, tmp_path, monkeypatch
+):
+    """With heads and without are kept apart."""
+    cache = EmbeddingCache(tmp_path, "key")
+    plain = measure_folder(trained / "model", corpus, trial_list)
+    first = measure_folder(trained / "model", corpus, trial_list, cache=cache)
+    assert first == plain
+    bare = shutil.copytree(trained / "model", tmp_path / "bare" / "model")
+    without = measure_folder(bare, corpus, trial_list, cache=cache)
+    assert without["heads"] == []
+    assert without["statistics"] == first["statistics"]
+
+    def embed_blocks(loader, trained):
+        raise AssertionError("embedded again")
+
+    monkeypatch.setattr(block_rates, "embed_blocks", embed_blocks)
+    again = measure_folder(trained / "model", corpus, trial_list, cache=cache)
+    assert again == first
+    assert measure_folder(bare, corpus, trial_list, cache=cache) == without
 
 
 def test_a_bare_model_folder_has_no_heads(

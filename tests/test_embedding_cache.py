@@ -5,6 +5,7 @@ import shutil
 import embedding_cache
 import numpy as np
 import pytest
+import soundfile
 import torch
 from embedding_cache import EmbeddingCache, digest_files, model_key
 
@@ -30,8 +31,8 @@ def test_what_is_stored_comes_back_bit_for_bit(tmp_path):
 
 def test_content_counts_and_not_the_name(tmp_path):
     paths = {name: str(tmp_path / f"{name}.wav") for name in "abc"}
-    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
-        (tmp_path / f"{name}.wav").write_bytes(content)
+    for name, level in (("a", 0.1), ("b", 0.1), ("c", 0.2)):
+        soundfile.write(paths[name], np.full(100, level), 16000)
     digests = digest_files(paths)
     assert digests["a"] == digests["b"] != digests["c"]
     cache = EmbeddingCache(tmp_path, "key")
@@ -39,7 +40,7 @@ def test_content_counts_and_not_the_name(tmp_path):
     known, missing = cache.find(paths)
     assert list(known) == ["a", "b"]
     assert missing == {"c": digests["c"]}
-    (tmp_path / "a.wav").write_bytes(b"edited")
+    soundfile.write(paths["a"], np.full(100, 0.3), 16000)
     known, missing = cache.find(paths)
     assert list(known) == ["b"]
 
@@ -67,6 +68,8 @@ def test_a_model_is_parameters_yaml_code_and_device(
     keys.append(key())
     (model_folder / "hyperparams.yaml").write_text("n_mels: 64")
     keys.append(key())
+    (model_folder / "more.ckpt").write_bytes(b"of another module")
+    keys.append(key())
     code = tmp_path / "code"
     code.mkdir()
     (code / "__init__.py").touch()
@@ -76,7 +79,7 @@ def test_a_model_is_parameters_yaml_code_and_device(
     keys.append(key())
     (code / "pooling.py").write_text("edited")
     keys.append(key())
-    assert len(set(keys)) == len(keys) == 6
+    assert len(set(keys)) == len(keys) == 7
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "lacking"])

@@ -56,6 +56,17 @@ def test_safetensors_hold_parameters_that_are_shared_or_transposed(tmp_path):
     assert_equal_files(tmp_path)
 
 
+def test_graphs_and_tests_of_an_earlier_model_go(tmp_path):
+    for name in (*export.DERIVED, "notes.txt"):
+        (tmp_path / name).write_text("of the model before")
+    export.export_model(
+        {"sample_rate": 16000}, make_embedder(), TRAINING, tmp_path
+    )
+    left = {path.name for path in tmp_path.iterdir()}
+    assert "notes.txt" in left
+    assert not left & set(export.DERIVED)
+
+
 @pytest.mark.parametrize("name", ["save", "describe_model"])
 def test_a_folder_half_written_has_no_training(tmp_path, monkeypatch, name):
     """reproduce.py takes a folder with training.json for finished."""

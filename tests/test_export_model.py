@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import export_model
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import soundfile
 import torch
 from extraction import embed_batch, load_model
-from recipe_commands import snapshot, train_mha
+from recipe_commands import RECIPE, snapshot, train_mha
 from speechbrain.dataio.batch import PaddedBatch
 
 from custom_modules.audio import read_audio
@@ -22,6 +24,9 @@ TOLERANCE = 1e-4  # of embeddings of length 1
 def assert_onnx_is_pytorch(folder, corpus, tmp_path):
     """On files of 2, 5 and 20 s, alone and in a batch, as `verify.py` does."""
     export_model.main([str(folder), "--onnx"])
+    graph = (folder / "embedding_model.onnx").read_bytes()
+    for place in (RECIPE.parents[1], sys.prefix, sys.base_prefix):
+        assert str(place).encode() not in graph  # torch notes its sources
     session = onnxruntime.InferenceSession(folder / "embedding_model.onnx")
     model, _ = load_model(folder, "hyperparams.yaml", {"device": "cpu"})
 
@@ -65,9 +70,13 @@ class FakeApi:
     def __init__(self):
         self.calls = []
         self.files = {}
+        self.is_private = True
 
     def create_repo(self, repo_id, *, private, exist_ok):
         self.calls.append(("create_repo", repo_id, private, exist_ok))
+
+    def repo_info(self, repo_id):
+        return SimpleNamespace(private=self.is_private)
 
     def upload_folder(self, *, repo_id, folder_path):
         self.calls.append(("upload_folder", repo_id))
@@ -80,6 +89,16 @@ def api(monkeypatch):
     fake = FakeApi()
     monkeypatch.setattr(export_model, "HfApi", lambda: fake)
     return fake
+
+
+def test_a_public_repository_gets_nothing(trained, api):
+    api.is_private = False
+    with pytest.raises(ValueError, match="someone/mfcon is public"):
+        export_model.main(
+            [str(trained / "model"), "--push_to_hub=someone/mfcon"]
+        )
+    assert [name for name, *_ in api.calls] == ["create_repo"]
+    assert api.files == {}
 
 
 def test_what_is_uploaded_is_a_model_folder_without_paths(

@@ -1,6 +1,7 @@
 """Systems fused by weights that their development trials give."""
 
 import json
+import shutil
 
 import fuse
 import numpy as np
@@ -76,6 +77,47 @@ def test_one_system_is_no_fusion(systems, tmp_path, again):
     folders = [str(systems[0])] * (1 + again)
     with pytest.raises(ValueError, match="at least two folders, each once"):
         fuse.main([*folders, f"--output={tmp_path / 'out'}"])
+
+
+def edited(folder, target, **changes):
+    """A copy whose report says something else."""
+    shutil.copytree(folder, target)
+    path = target / "report.json"
+    report = {**json.loads(path.read_text()), **changes}
+    report = {k: v for k, v in report.items() if v is not None}
+    path.write_text(json.dumps(report))
+    return target
+
+
+def test_folders_within_one_another_have_names(systems, tmp_path):
+    one = edited(systems[0], tmp_path / "a")
+    two = edited(systems[1], tmp_path / "a" / "b" / "a")
+    fuse.main([str(one), str(two), f"--output={tmp_path / 'out'}"])
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["scoring"] == "fusion of ., b/a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"condition": "first 2 s"}, r"conditions \(as recorded, first 2 s\)"),
+        ({"calibration": None}, "scores that were not calibrated"),
+    ],
+)
+def test_systems_that_do_not_go_together_are_refused(
+    systems, tmp_path, changes, message
+):
+    other = edited(systems[1], tmp_path / "other", **changes)
+    with pytest.raises(ValueError, match=message):
+        fuse.main([str(systems[0]), str(other), f"--output={tmp_path / 'o'}"])
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_system_is_not_written_over(systems):
+    before = (systems[0] / "scores.txt").read_bytes()
+    with pytest.raises(ValueError, match="is one of the systems"):
+        fuse.main([*map(str, systems), f"--output={systems[0]}"])
+    assert (systems[0] / "scores.txt").read_bytes() == before
 
 
 def test_other_trials_are_named(systems, tmp_path):

@@ -54,6 +54,32 @@ def test_a_foreign_file_is_matched_with_the_trial_list(
     assert again[1].tolist() == scores.tolist()
 
 
+def test_a_list_without_audio_gives_a_report_without_players(
+    corpus, verified, tmp_path
+):
+    meta = tmp_path / "data" / "meta"
+    meta.mkdir(parents=True)
+    text = (corpus / "meta" / "veri_test2.txt").read_text()
+    (meta / "veri_test2.txt").write_text(text)
+    path = tmp_path / "mine.txt"
+    scores = read_scores(verified / "scores.txt")[1]
+    path.write_text("".join(f"{score}\n" for score in scores))
+    report_on(path, f"--data_folder={tmp_path / 'data'}")
+    written = {x.name for x in (tmp_path / "mine_report").iterdir()}
+    assert written == {"report.html", "report.json", "scores.txt"}
+
+
+def test_what_another_verification_left_is_removed(verified, tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_bytes((verified / "scores.txt").read_bytes())
+    folder = tmp_path / "mine_report"
+    folder.mkdir()
+    for name in ("report.html", "development_scores.txt"):
+        (folder / name).write_text("another's")
+    report_on(path, "--page=False")
+    assert {x.name for x in folder.iterdir()} == {"report.json", "scores.txt"}
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [

@@ -121,23 +121,22 @@ class Parts:
 
 
 @pytest.mark.parametrize(
-    ("classes", "data", "reason"),
+    ("classes", "is_other", "reason"),
     [
-        (["a", "b"], "VoxCeleb1", None),
-        (["a", "b"], "VoxCeleb1.packed", None),
-        (["b", "a"], "VoxCeleb1", "2 speakers there, 2 here, other ones"),
-        (["a", "c"], "VoxCeleb1", "2 speakers there, 2 here, other ones"),
-        (["a", "b"], "voxocean", "speakers of VoxCeleb1 there, of voxocean"),
+        (["a", "b"], False, None),
+        (["b", "a"], False, "2 speakers there, 2 here, other ones"),
+        (["a", "c"], False, "2 speakers there, 2 here, other ones"),
+        (["a", "b"], True, "speakers of another corpus there"),
     ],
 )
 def test_a_classifier_is_kept_for_the_same_people_in_order(
-    trained, caplog, classes, data, reason
+    trained, caplog, classes, is_other, reason
 ):
     source = Parts().source(read_source(trained), classes=classes)
     parts = Parts().modules
     before = parts["classifier"].weight.clone()
     with caplog.at_level("INFO"):
-        start_from(source, parts, ["a", "b"], data)
+        start_from(source, parts, ["a", "b"], is_other)
     expected = source.parameters["classifier"]["weight"]
     kept = torch.equal(parts["classifier"].weight, expected)
     assert kept == (reason is None)
@@ -161,6 +160,29 @@ def test_development_speakers_that_were_trained_on_are_refused(
 ):
     with pytest.raises(ValueError, match="development speakers were trained"):
         train(corpus, tmp_path, f"--init_from={trained}", "--seed=1")
+
+
+def test_speakers_of_another_corpus_are_no_one_s_of_ours(
+    corpus, trained, tmp_path
+):
+    """Named as development and test speakers are, and taken for others."""
+    words = ["--seed=1", "--init_from_other_corpus=True", "--num_epochs=1"]
+    train(corpus, tmp_path, f"--init_from={trained}", *words)
+    speakers = training_of(tmp_path)["speakers"]
+    others = [f"VoxCeleb1:{x}" for x in training_of(trained)["speakers"]]
+    assert set(others) < set(speakers)
+    own = training_of(tmp_path)["classifier_speakers"]
+    assert sorted([*others, *own]) == speakers
+    assert "classifier replaced: speakers of another" in log_of(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    for text in ("epoch: [1", "", "- 1"):
+        for path in folder.glob("save/CKPT*/CKPT.yaml"):
+            path.write_text(text)
+        with pytest.raises(ValueError, match="no whole checkpoint is the one"):
+            read_source(folder)
 
 
 class Bomb:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pack
 import pytest
 import torch
 from audio_files import find_audio
@@ -59,8 +60,8 @@ def test_plda_s_scores_are_those_of_a_plain_loop(
         assert score == pytest.approx(expected, rel=1e-3, abs=1e-3)
     num_speakers = len({row.spk_id for row in rows})
     assert report["scoring"] == (
-        f"PLDA log-likelihood ratio, of {len(rows)} training utterances of "
-        f"{num_speakers} speakers"
+        "PLDA log-likelihood ratio (LDA to 6, rank 4, 10 steps), of "
+        f"{len(rows)} training utterances of {num_speakers} speakers"
     )
 
 
@@ -167,7 +168,7 @@ def test_without_a_measure_calibration_keeps_the_order(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([QUALITY], "quality_measures have no effect without a calibration"),
+        ([QUALITY], "--quality_measures has no effect without a calibration"),
         (
             [CALIBRATED, "--dev_trials=nowhere.txt"],
             r"nowhere\.txt is missing: calibration is learnt on the develop",
@@ -253,6 +254,68 @@ def test_a_second_run_embeds_only_what_is_new(
     lines, plain = run("plain")
     assert lines == []
     np.testing.assert_allclose(scores, plain, atol=1e-5)
+
+
+def test_a_packed_corpus_is_embedded_once_too(corpus, trained, tmp_path):
+    """Its files are no files: their samples are what counts."""
+    pack.main([str(corpus), str(tmp_path / "data.packed")])
+    cached = f"--cache_folder={tmp_path / 'cache'}"
+
+    def run(name):
+        run_verify(
+            *(tmp_path / "data.packed", trained / "model", tmp_path / name),
+            cached,
+        )
+        (path,) = (tmp_path / "cache").iterdir()
+        return read_scores(tmp_path / name / "scores.txt")[1], path.stat()
+
+    first, written = run("first")
+    second, left = run("second")
+    assert (first == second).all()
+    assert written.st_mtime_ns == left.st_mtime_ns  # nothing was new
+    run_verify(corpus, trained / "model", tmp_path / "plain")
+    plain = read_scores(tmp_path / "plain" / "scores.txt")[1]
+    np.testing.assert_allclose(first, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["--top_k=5"], "--top_k has no effect without a normalisation"),
+        (["--cohort_size=5"], "--cohort_size has no effect without normalis"),
+        (["--lda_size=5"], "--lda_size has no effect on cosines"),
+        (["--p_target=0.1"], "--p_target has no effect without a calibration"),
+        (["--audio_list=a.txt"], "--audio_list has no effect without --extr"),
+        ([*PLDA, "--centre=True"], "PLDA centres by itself"),
+        (["--num_resamples=0"], r"num_resamples \(0\) must be positive"),
+        (
+            ["--scores=a.txt", CALIBRATED],
+            "--calibration has no effect on given --scores",
+        ),
+        (
+            ["--extract_to=a.npz", "--centre=True"],
+            "--centre has no effect on embeddings",
+        ),
+    ],
+)
+def test_settings_without_effect_are_refused_at_once(
+    corpus, trained, tmp_path, overrides, message
+):
+    with pytest.raises(ValueError, match=message):
+        run_verify(corpus, trained / "model", tmp_path / "out", *overrides)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_label_that_contradicts_its_names_is_named(corpus, trained, tmp_path):
+    lines = (corpus / "meta" / "veri_test2.txt").read_text().splitlines()
+    lines[4] = f"{1 - int(lines[4][0])}{lines[4][1:]}"
+    path = tmp_path / "mine.txt"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=r"mine\.txt:5: .* are labelled as"):
+        run_verify(
+            corpus, trained / "model", tmp_path / "out", f"--trials={path}"
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cohort_is_drawn_under_its_key(corpus, trained):

@@ -10,32 +10,32 @@ point than the last: Izmailov et al., https://arxiv.org/abs/1803.05407.
 """
 
 import logging
+import shutil
 import time
 from pathlib import Path
 
 import torch
 from command import load_experiment, run
 from development import describe_development, measure_development
+from evaluation import make_loader
 from export import export_model
 from extraction import embed_utterances, load_model, score_trials
 from folder_use import using
+from progress import show_progress
 from report import git_commit, machine
 from ruamel.yaml import YAML
 from speechbrain.core import INTRA_EPOCH_CKPT_FLAG
 from speechbrain.inference.speaker import SpeakerRecognition
 from speechbrain.utils.checkpoints import Checkpoint, average_checkpoints
 from torch import Tensor
-from whole_utterances import (
-    choose_batch_seconds,
-    make_evaluation_loader,
-    read_manifest,
-)
+from whole_utterances import choose_batch_seconds, read_manifest
 
 from custom_modules.checkpoints import AtomicCheckpointer
 from custom_modules.scoring import read_trials
 
 logger = logging.getLogger(__name__)
 
+LISTS = ("train.csv", "dev.csv", "dev_trials.txt")
 KEYS = [
     "seed",
     "data_folder",
@@ -144,23 +144,17 @@ def measure(folder: Path, model: SpeakerRecognition, hparams: dict) -> dict:
     manifest = folder / "save" / "dev.csv"
     if not manifest.is_file():
         return describe_development({}, None, None, hparams["seed"])
-    utterances, durations = read_manifest(manifest, hparams["data_folder"])
-    missing = [file for file in utterances.values() if not Path(file).is_file()]
-    if missing:
-        raise ValueError(
-            f"{missing[0]}: there is no such file ({len(missing)} of "
-            f"{len(utterances)} of {manifest} are missing): give the "
-            "data_folder of the training"
-        )
-    loader = make_evaluation_loader(
+    utterances, _ = read_manifest(manifest, hparams["data_folder"])
+    loader = make_loader(
         utterances,
-        durations,
-        choose_batch_seconds(hparams["eval_batch_seconds"], model.device),
+        f"files of {manifest}",
         model.hparams.sample_rate,
+        choose_batch_seconds(hparams["eval_batch_seconds"], model.device),
         hparams["num_workers"],
     )
+    progress = show_progress(loader, "Development", "batch")
     trials = read_trials(folder / "save" / "dev_trials.txt")
-    embeddings = embed_utterances(loader, model.mods, model.device)
+    embeddings = embed_utterances(progress, model.mods, model.device)
     scores = score_trials(trials, embeddings)
     measured = measure_development(scores, trials.is_target)
     return describe_development(measured, scores, trials, hparams["seed"])
@@ -170,6 +164,11 @@ def main(argv: list[str]) -> None:
     """Find, average, choose the threshold, export."""
     started = time.monotonic()
     _, run_opts, overrides, hparams = load_experiment(argv, KEYS, __doc__)
+    if str(hparams["init_from"]).endswith("/"):
+        raise ValueError(
+            f"init_from ({hparams['init_from']}): leave the slash at its end "
+            "out, for the output folder is named by it"
+        )
     folder = Path(hparams["init_from"])
     checkpoints = find_last(folder, hparams["num_averaged"])
     yaml_file = "hyperparams.yaml"
@@ -195,6 +194,11 @@ def main(argv: list[str]) -> None:
             },
             hparams["model_folder"],
         )
+    save = Path(hparams["output_folder"]) / "save"
+    save.mkdir(exist_ok=True)
+    for path in map((folder / "save").joinpath, LISTS):
+        if path.is_file():  # for PLDA, cohort and calibration
+            shutil.copy(path, save)
     before, eer = training["dev_eer"], development["dev_eer"]
     rates = (
         ""

@@ -1,8 +1,9 @@
 """Error rates of every block of several trainings, on one trial list."""
 
-from collections.abc import Iterable
+import hashlib
 from pathlib import Path
 
+import torch
 from block_embeddings import (
     BlockEmbeddings,
     TrainedBlocks,
@@ -10,6 +11,7 @@ from block_embeddings import (
     load_heads_beside,
     load_trained_blocks,
 )
+from embedding_cache import EmbeddingCache
 from evaluation import (
     locate_utterances,
     make_loader,
@@ -17,11 +19,11 @@ from evaluation import (
     trial_speakers,
 )
 from extraction import score_trials
-from processes import gather_from_all
+from processes import gather_from_all, run_on_main
 from progress import show_progress
 from report import git_commit
 from speechbrain.inference.speaker import SpeakerRecognition
-from torch import Tensor
+from torch import Tensor, nn
 from voxceleb1_layout import find_utterances
 from whole_utterances import choose_batch_seconds
 
@@ -186,6 +188,7 @@ def measure_model_blocks(
     num_resamples: int,
     seed: int,
     degradation: Degradation | None = None,
+    cache: EmbeddingCache | None = None,
 ) -> dict:
     """Measure every block of a model that is loaded, for its report.
 
@@ -212,6 +215,8 @@ def measure_model_blocks(
         Of the bootstrap over speakers.
     degradation : Degradation | None
         What is done to each utterance; None: as recorded.
+    cache : EmbeddingCache | None
+        The model's: beside it are the blocks of files as recorded.
 
     Returns
     -------
@@ -222,41 +227,106 @@ def measure_model_blocks(
     """
     embedding_model = model.mods["embedding_model"]
     encoder = getattr(embedding_model, "encoder", embedding_model)
-    num_blocks = len(getattr(encoder, "output_sizes", ()))
-    if num_blocks < 2:
+    sizes = [2 * size for size in getattr(encoder, "output_sizes", ())]
+    if len(sizes) < 2:
         name = type(encoder).__name__
         return {"left_out": f"{name} has no outputs of several blocks"}
     heads, reason = load_heads_beside(
         model_folder, training.get("epoch"), model.device
     )
-    loader = make_loader(
-        utterances,
-        "files of the trials",
-        model.hparams.sample_rate,
-        choose_batch_seconds(batch_seconds, model.device),
-        num_workers,
-        degradation,
-    )
-    is_main = process_rank() == 0
-    progress = show_progress(loader, "Blocks", "batch", is_wanted=is_main)
-    found = embed_blocks(progress, TrainedBlocks(model, heads, training))
-    with_heads = [] if heads is None else heads.blocks
-    found = BlockEmbeddings(
-        gather_from_all(found.final),
-        _gather_blocks(found.statistics, range(num_blocks)),
-        _gather_blocks(found.heads, with_heads),
-    )
+    known, digests = {}, {}
+    if cache is not None and degradation is None:
+        cache = cache.beside(f"blocks-{_digest_heads(heads)}")
+        known, digests = run_on_main(cache.find, utterances)
+    missing = {k: x for k, x in utterances.items() if k not in known}
+    computed = {}
+    if missing:
+        loader = make_loader(
+            missing,
+            "files of the trials",
+            model.hparams.sample_rate,
+            choose_batch_seconds(batch_seconds, model.device),
+            num_workers,
+            degradation,
+        )
+        is_main = process_rank() == 0
+        progress = show_progress(loader, "Blocks", "batch", is_wanted=is_main)
+        found = embed_blocks(progress, TrainedBlocks(model, heads, training))
+        computed = gather_from_all(join_blocks(found))
+    stored = {digests[k]: x for k, x in computed.items() if k in digests}
+    if stored:
+        run_on_main(cache.store, stored)
     if process_rank() > 0:
         return {}
+    found = split_blocks(
+        {**known, **computed}, sizes, [] if heads is None else heads.blocks
+    )
     rates = measure_blocks(found, trials, num_resamples, seed)
     return {**rates, "heads_left_out": reason}
 
 
-def _gather_blocks(
-    embeddings: dict[int, dict[str, Tensor]], blocks: Iterable[int]
-) -> dict[int, dict[str, Tensor]]:
-    """Of all processes; the same blocks, from 0, must be given in each."""
+def join_blocks(found: BlockEmbeddings) -> dict[str, Tensor]:
+    """All embeddings of each utterance as one vector, for `split_blocks`.
+
+    Example
+    -------
+    >>> one, two = torch.tensor([1.0]), torch.tensor([2.0, 3.0])
+    >>> found = BlockEmbeddings({"a": one}, {1: {"a": two}}, {})
+    >>> join_blocks(found)["a"]
+    tensor([2., 3., 1.])
+    >>> split_blocks(join_blocks(found), [2], []).final["a"]
+    tensor([1.])
+    """
+    parts = [x for _, x in sorted(found.statistics.items())]
+    parts += [x for _, x in sorted(found.heads.items())]
+    parts.append(found.final)
     return {
-        block + 1: gather_from_all(embeddings.get(block + 1, {}))
-        for block in blocks
+        utt_id: torch.cat([part[utt_id] for part in parts])
+        for utt_id in found.final
     }
+
+
+def split_blocks(
+    vectors: dict[str, Tensor], sizes: list[int], head_blocks: list[int]
+) -> BlockEmbeddings:
+    """Undo `join_blocks`.
+
+    Arguments
+    ---------
+    vectors : dict[str, Tensor]
+        Of each utterance: every block's statistics, every head's embedding,
+        the final embedding.
+    sizes : list[int]
+        Of the blocks' statistics.
+    head_blocks : list[int]
+        Blocks, from 0, with a head.
+
+    Returns
+    -------
+    found : BlockEmbeddings
+        As `embed_blocks` gives them.
+    """
+    found = BlockEmbeddings({}, {}, {})
+    for utt_id, vector in vectors.items():
+        # Heads and final embedding are of one size.
+        emb_dim = (len(vector) - sum(sizes)) // (len(head_blocks) + 1)
+        parts = vector.split([*sizes, *[emb_dim] * (len(head_blocks) + 1)])
+        for number in range(1, len(sizes) + 1):
+            part = parts[number - 1]
+            found.statistics.setdefault(number, {})[utt_id] = part
+        for block, part in zip(
+            sorted(head_blocks), parts[len(sizes) : -1], strict=True
+        ):
+            found.heads.setdefault(block + 1, {})[utt_id] = part
+        found.final[utt_id] = parts[-1]
+    return found
+
+
+def _digest_heads(heads: nn.Module | None) -> str:
+    """Name the parameters of heads; of none, "none"."""
+    if heads is None:
+        return "none"
+    digest = hashlib.sha256(str(list(heads.blocks)).encode())
+    for name, value in sorted(heads.state_dict().items()):
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

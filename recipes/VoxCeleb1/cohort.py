@@ -95,6 +95,8 @@ def cohort_matrix(
     embeddings: dict[str, Tensor],
     speakers: dict[str, str],
     is_of_speakers: bool,
+    mean: Tensor | None = None,
+    is_of_units: bool = True,
 ) -> Tensor:
     """Embeddings of a cohort's utterances, or the means of its speakers.
 
@@ -105,8 +107,13 @@ def cohort_matrix(
     speakers : dict[str, str]
         Speaker of each utterance.
     is_of_speakers : bool
-        Whether a member is a speaker: the mean of the embeddings, each divided
-        by its length.
+        Whether a member is a speaker: the mean of the embeddings.
+    mean : Tensor | None
+        (emb_dim,), subtracted from each embedding first.
+    is_of_units : bool
+        Whether a speaker's embeddings are divided by their lengths before the
+        mean, as for cosines. A back-end that centres by itself takes them as
+        they are.
 
     Returns
     -------
@@ -121,12 +128,15 @@ def cohort_matrix(
     """
     utt_ids = sorted(embeddings)
     matrix = torch.stack([embeddings[utt_id] for utt_id in utt_ids])
+    if mean is not None:
+        matrix = matrix - mean
     if not is_of_speakers:
         return matrix
     names, places = np.unique(
         [speakers[utt_id] for utt_id in utt_ids], return_inverse=True
     )
-    unit = torch.nn.functional.normalize(matrix, dim=1)
+    if is_of_units:
+        matrix = torch.nn.functional.normalize(matrix, dim=1)
     sums = torch.zeros(len(names), matrix.shape[1], dtype=matrix.dtype)
-    sums.index_add_(0, torch.from_numpy(places), unit)
+    sums.index_add_(0, torch.from_numpy(places), matrix)
     return sums / torch.bincount(torch.from_numpy(places)).unsqueeze(1)

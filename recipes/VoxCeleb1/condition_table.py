@@ -12,6 +12,7 @@ from whole_files import replacing
 from custom_modules.metrics import Comparison, Estimate
 
 ROW_KEYS = {"label", "overrides"}
+FIXED = {"output_folder", "trials", "scores", "extract_to"}
 
 
 class Condition(NamedTuple):
@@ -104,10 +105,11 @@ def read_conditions(path: Path) -> tuple[str, list[Condition]]:
                 "unknown; there are label and overrides"
             )
         overrides = row.get("overrides") or {}
-        if not isinstance(overrides, dict) or "output_folder" in overrides:
+        if not isinstance(overrides, dict) or FIXED & set(overrides):
             raise ValueError(
                 f"{where}: overrides must be keys of verify.yaml and their "
-                "values, without output_folder: each row gets its own"
+                f"values, without {', '.join(sorted(FIXED))}: each row gets a "
+                "folder of its own, and all are of the same trials"
             )
         conditions.append(Condition(str(row["label"]), overrides))
     names = [condition.name for condition in conditions]

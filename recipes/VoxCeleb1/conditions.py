@@ -7,6 +7,7 @@ usage: python conditions.py hparams/verify.yaml [--key=value …] \
 Every row of the file of conditions overrides verify.yaml. Each gets a folder
 with report.json and scores.txt below output_folder, where conditions.md and
 conditions.csv put them side by side, with the difference from the first row.
+Example: python conditions.py hparams/verify.yaml --test_noise_folder=data/musan
 """
 
 import sys
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> None:
     paths = [x.removeprefix(option) for x in argv if x.startswith(option)]
     path = Path(paths[-1]) if paths else CONDITIONS
     typed = [x for x in argv if not x.startswith(option)]
-    hparams = load_experiment(typed, KEYS).hparams
+    hparams = load_experiment(typed, KEYS, __doc__).hparams
     title, conditions = read_conditions(path)
     chosen, left_out = choose_conditions(conditions, hparams)
     folder = Path(hparams["output_folder"])
@@ -136,6 +137,9 @@ def check_rows(
     ValueError
         Names the file and the row that cannot be verified.
     """
+    for key in ("scores", "extract_to"):
+        if hparams[key] is not None:
+            raise ValueError(f"--{key} is for verify.py, not for a table")
     model, _ = load_model(hparams["model_folder"], hparams["model_yaml"])
     for condition, arguments in zip(conditions, commands, strict=True):
         try:

@@ -1,8 +1,8 @@
 """Embeddings that were computed before, by the content of their files.
 
-One .npz for each model. A model is its parameters, its YAML file, the code of
-`custom_modules` and the kind of device; a file is what is in it, wherever it
-lies. So nothing in it can be out of date.
+One .npz for each model. A model is the parameters and YAML files of its folder,
+the code that embeds, the releases of torch, torchaudio and SpeechBrain, and the
+kind of device; a file is what is in it, wherever it lies.
 """
 
 import hashlib
@@ -12,17 +12,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import speechbrain as sb
 import torch
+import torchaudio
 from processes import run_on_main
 from torch import Tensor
 from whole_files import replacing
 
 import custom_modules
+from custom_modules.audio import open_audio
 from custom_modules.checksums import file_digest
+from custom_modules.packed import PackedFile
 
 logger = logging.getLogger(__name__)
 
 NUM_READERS = 4  # threads; hashing is bound by the disk
+DAMAGES = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+CODE = ("extraction.py", "whole_utterances.py")  # beside custom_modules
+MODEL_FILES = ("*.yaml", "*.ckpt", "*.pt", "*.safetensors")
 
 
 def model_key(model_folder: str | Path, hparams_file: str, device: str) -> str:
@@ -31,7 +38,7 @@ def model_key(model_folder: str | Path, hparams_file: str, device: str) -> str:
     Arguments
     ---------
     model_folder : str | Path
-        With the YAML file, and embedding_model.ckpt where it was trained.
+        With the YAML file, and parameters where it was trained.
     hparams_file : str
         The YAML file in it.
     device : str
@@ -52,11 +59,11 @@ def model_key(model_folder: str | Path, hparams_file: str, device: str) -> str:
     """
     folder = Path(model_folder)
     code = sorted(Path(custom_modules.__file__).parent.glob("*.py"))
-    parts = [device.partition(":")[0], torch.__version__]
-    parts += [path.name + file_digest(path) for path in code]
-    for path in (folder / hparams_file, folder / "embedding_model.ckpt"):
-        if path.is_file():
-            parts.append(path.name + file_digest(path))
+    code += [Path(__file__).with_name(name) for name in CODE]
+    files = [x for pattern in MODEL_FILES for x in sorted(folder.glob(pattern))]
+    parts = [device.partition(":")[0], hparams_file]
+    parts += [package.__version__ for package in (torch, torchaudio, sb)]
+    parts += [path.name + file_digest(path) for path in (*code, *files)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
 
 
@@ -89,21 +96,26 @@ def open_cache(hparams: dict, device: str) -> "EmbeddingCache | None":
 
 
 def digest_files(utterances: dict[str, str]) -> dict[str, str]:
-    """SHA-256 of each utterance's file, of those that can be read.
+    """SHA-256 of each utterance's file, of those that can be opened.
+
+    Of a packed one, of its samples.
 
     Example
     -------
+    >>> import soundfile
     >>> path = getfixture("tmp_path") / "a.wav"
-    >>> _ = path.write_text("a")
-    >>> files = {"a": str(path), "b": "nowhere.wav"}
-    >>> {utt_id: x[:8] for utt_id, x in digest_files(files).items()}
-    {'a': 'ca978112'}
+    >>> soundfile.write(path, np.zeros(100), 16000)
+    >>> list(digest_files({"a": str(path), "b": "nowhere.wav"}))
+    ['a']
     """
 
     def digest(path: str) -> str | None:
         try:
+            with open_audio(path) as file:
+                if isinstance(file, PackedFile):
+                    return file.digest()
             return file_digest(path)
-        except OSError:  # named by what reads its audio
+        except (OSError, ValueError):  # named by what reads its audio
             return None
 
     with ThreadPoolExecutor(NUM_READERS) as pool:
@@ -135,6 +147,10 @@ class EmbeddingCache:
     def __init__(self, folder: str | Path, key: str):
         self.path = Path(folder) / f"{key}.npz"
 
+    def beside(self, name: str) -> "EmbeddingCache":
+        """Another one of the same model, for something else of the files."""
+        return EmbeddingCache(self.path.parent, f"{self.path.stem}-{name}")
+
     def load(self) -> dict[str, Tensor]:
         """Read all of it.
 
@@ -156,17 +172,11 @@ class EmbeddingCache:
                 embeddings = torch.from_numpy(stored["embeddings"])
             names = [row.tobytes().hex() for row in digests]
             return dict(zip(names, embeddings, strict=True))
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            EOFError,
-            zipfile.BadZipFile,
-        ) as e:
+        except DAMAGES as error:
             raise ValueError(
-                f"{self.path.absolute()}: damaged ({e}); delete it, and its "
-                "embeddings are computed anew"
-            ) from e
+                f"{self.path.absolute()}: damaged ({type(error).__name__}); "
+                "delete it, and its embeddings are computed anew"
+            ) from error
 
     def store(self, embeddings: dict[str, Tensor]) -> None:
         """Add to the file, whole or not at all.

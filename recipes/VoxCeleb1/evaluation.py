@@ -19,6 +19,8 @@ from custom_modules.scoring import (
     write_scores,
 )
 
+PAGE, DEVELOPMENT_SCORES = "report.html", "development_scores.txt"
+
 
 def trial_speakers(trials: Trials) -> set[str]:
     """Speakers of all utterances of the trials.
@@ -30,6 +32,37 @@ def trial_speakers(trials: Trials) -> set[str]:
     ['a', 'b']
     """
     return {speaker_id(name) for name in (*trials.enrol, *trials.test)}
+
+
+def refuse_contradictions(trials: Trials, path: Path) -> None:
+    """Labels must say of two names what their speakers, first folders, say.
+
+    Arguments
+    ---------
+    trials : Trials
+        Names 'speaker/session/utterance'.
+    path : Path
+        Where they are from, a trial in each line.
+
+    Raises
+    ------
+    ValueError
+        Names the first line that contradicts itself.
+
+    Example
+    -------
+    >>> trials = Trials(["a/s/1"], ["a/s/2"], np.array([True]))
+    >>> refuse_contradictions(trials, Path("veri_test2.txt"))
+    """
+    for line, (enrol, test, is_target) in enumerate(
+        zip(*trials, strict=True), start=1
+    ):
+        if is_target != (speaker_id(enrol) == speaker_id(test)):
+            raise ValueError(
+                f"{path}:{line}: {enrol} and {test} are labelled as "
+                f"{'one speaker' if is_target else 'two speakers'}; names must "
+                "be speaker/session/utterance, for intervals are over speakers"
+            )
 
 
 def refuse_overlap(
@@ -234,6 +267,24 @@ def trial_origin(
         "machine": machine(device),
         "num_utterances": num_utterances,
     }
+
+
+def remove_earlier(output_folder: Path) -> None:
+    """Remove what another verification may have left, and this may not write.
+
+    Its page, and its development scores, which a fusion would take for this
+    one's.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / PAGE).touch()
+    >>> remove_earlier(folder)
+    >>> list(folder.iterdir())
+    []
+    """
+    for name in (PAGE, DEVELOPMENT_SCORES):
+        (output_folder / name).unlink(missing_ok=True)
 
 
 def write_report(

@@ -15,6 +15,14 @@ from whole_files import replacing
 # Of the development trials: at the EER, at minDCF(0.01).
 THRESHOLDS = ("threshold", "threshold_p01")
 
+ONNX_FILE = "embedding_model.onnx"
+INT8_FILE = "embedding_model.int8.onnx"
+INT8_RESULT_FILE = "embedding_model.int8.json"
+TESTS_FILE = "tests.json"
+SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's exporter notes modules
+# What export_model.py makes of a model folder.
+DERIVED = (ONNX_FILE, INT8_FILE, INT8_RESULT_FILE, TESTS_FILE)
+
 
 def resolve_model(hparams_file: str | Path, overrides: str) -> CommentedMap:
     """Read the section `model` of a training's YAML file, overridden.
@@ -56,6 +64,9 @@ def export_model(
 ) -> None:
     """Write all that a model folder holds; training.json comes last.
 
+    Graphs and tests of an earlier model in it go first: they are not this
+    one's.
+
     hyperparams.yaml and embedding_model.ckpt are what SpeechBrain loads;
     embedding_model.safetensors has the same parameters, README.md is the
     model card.
@@ -78,6 +89,8 @@ def export_model(
         model[key] = training[key]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in DERIVED:
+        (folder / name).unlink(missing_ok=True)
     state = embedding_model.state_dict()
     with replacing(folder / "embedding_model.ckpt") as partial:
         torch.save(state, partial)

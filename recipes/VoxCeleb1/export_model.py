@@ -15,23 +15,22 @@ import logging
 import shutil
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
-import onnxruntime
 import torch
 from command import Parser, run
+from export import DERIVED, INT8_FILE, ONNX_FILE, SCOPES
 from extraction import load_model
 from huggingface_hub import HfApi
-from int8 import INT8_FILE, RESULT_FILE, find_test, tell_int8, write_int8
-from model_results import CARD, TESTS_FILE, attach_report, read_object
+from model_results import CARD, attach_report, read_object
 from report import write_json
 from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor, nn
 from torch.export import Dim
 from whole_files import replacing
 
-ONNX_FILE = "embedding_model.onnx"
-# What training writes, and what this adds.
+# What training writes.
 FILES = (
     "hyperparams.yaml",
     "embedding_model.ckpt",
@@ -39,8 +38,9 @@ FILES = (
     "training.json",
     CARD,
 )
-MORE_FILES = (ONNX_FILE, INT8_FILE, RESULT_FILE, TESTS_FILE)
-PRIVATE = ("overrides", "hparams_file", "machine")  # may hold paths
+# May hold paths.
+PRIVATE = ("overrides", "averaging", "hparams_file", "machine")
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of --onnx and --int8
 CHECKED_SECONDS = (2, 5, 20)
 TOLERANCE = 1e-4  # of embeddings of length 1
 
@@ -108,6 +108,8 @@ def write_onnx(model: SpeakerRecognition, path: Path) -> float:
     ValueError
         Where it is larger than 1e-4; no file is written.
     """
+    import onnxruntime  # of an extra, which the other options do not need
+
     embedder = WaveformEmbedder(model.mods).eval()
     sample_rate = model.hparams.sample_rate
     generator = torch.Generator().manual_seed(0)
@@ -122,6 +124,7 @@ def write_onnx(model: SpeakerRecognition, path: Path) -> float:
     )
     with replacing(path) as partial:
         program.save(partial)
+        forget_sources(partial)
         session = onnxruntime.InferenceSession(
             partial, providers=["CPUExecutionProvider"]
         )
@@ -143,10 +146,36 @@ def write_onnx(model: SpeakerRecognition, path: Path) -> float:
     return difference
 
 
+def forget_sources(path: Path) -> None:
+    """Take out of a graph what torch notes of the code: paths of this machine.
+
+    The names of the modules stay.
+
+    Arguments
+    ---------
+    path : Path
+        Of the graph; written anew.
+    """
+    import onnx  # of an extra, which the other options do not need
+
+    graph = onnx.load(path)
+    nodes = [graph.graph.node, *(x.node for x in graph.functions)]
+    for part in (graph, graph.graph, *graph.functions):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    for node in (node for part in nodes for node in part):
+        node.doc_string = ""
+        kept = [entry for entry in node.metadata_props if entry.key == SCOPES]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    onnx.save(graph, path)
+
+
 def push_to_hub(folder: Path, repo_id: str) -> None:
     """Upload a model folder to a repository of Hugging Face's hub.
 
-    A new one is private. What the JSON files say of the machine stays here.
+    A new one is private, and a public one is refused. What the JSON files say
+    of the machine stays here.
 
     Arguments
     ---------
@@ -154,9 +183,14 @@ def push_to_hub(folder: Path, repo_id: str) -> None:
         What training wrote to its `model_folder`.
     repo_id : str
         USER/NAME, of the user who is logged in (`hf auth login`).
+
+    Raises
+    ------
+    ValueError
+        Where the repository is there and public.
     """
     with tempfile.TemporaryDirectory() as copy:
-        present = [name for name in MORE_FILES if (folder / name).is_file()]
+        present = [name for name in DERIVED if (folder / name).is_file()]
         for name in (*FILES, *present):
             if not name.endswith(".json"):
                 shutil.copy(folder / name, copy)
@@ -166,6 +200,11 @@ def push_to_hub(folder: Path, repo_id: str) -> None:
             write_json(Path(copy) / name, public)
         api = HfApi()
         api.create_repo(repo_id, private=True, exist_ok=True)
+        if not api.repo_info(repo_id).private:
+            raise ValueError(
+                f"{repo_id} is public, and the folder names the speakers that "
+                "were trained on: give another name, or make it private first"
+            )
         api.upload_folder(repo_id=repo_id, folder_path=copy)
 
 
@@ -228,6 +267,13 @@ def main(argv: list[str]) -> None:
             "--data_folder=FOLDER, and --trials=LIST where the folder has "
             "none; without --int8 neither is used"
         )
+    if args.onnx or args.int8:
+        for name in PACKAGES:
+            if find_spec(name) is None:
+                raise ValueError(
+                    f"--onnx and --int8 need the package {name}: pip install "
+                    + " ".join(PACKAGES)
+                )
     check_files(args.model)
     model, training = load_model(
         args.model, "hyperparams.yaml", {"device": "cpu"}
@@ -236,7 +282,11 @@ def main(argv: list[str]) -> None:
         attach_report(args.model, args.report)
         sys.stdout.write(f"{args.report}: in {args.model / CARD}\n")
     if args.int8:
-        test = find_test(args.model, training, args.data_folder, args.trials)
+        import int8  # needs these packages
+
+        test = int8.find_test(
+            args.model, training, args.data_folder, args.trials
+        )
     if args.onnx or args.int8:
         for name in ("onnx_ir", "onnxscript"):  # one line for each constant
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -246,8 +296,8 @@ def main(argv: list[str]) -> None:
             f"{path}; embeddings within {difference:.1e} of PyTorch's\n"
         )
     if args.int8:
-        result = write_int8(args.model, model, test)
-        sys.stdout.write(tell_int8(result) + "\n")
+        result = int8.write_int8(args.model, model, test)
+        sys.stdout.write(int8.tell_int8(result) + "\n")
     if args.push_to_hub:
         push_to_hub(args.model, args.push_to_hub)
         sys.stdout.write(f"uploaded to {args.push_to_hub}\n")

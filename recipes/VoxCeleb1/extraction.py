@@ -73,6 +73,16 @@ def load_model(
     return model, training
 
 
+def embedding_size(model: SpeakerRecognition) -> int:
+    """How many numbers a model's embeddings have, by that of a second."""
+    wav = torch.randn(
+        model.hparams.sample_rate, generator=torch.Generator().manual_seed(0)
+    )
+    batch = PaddedBatch([{"id": "noise", "sig": wav}]).to(model.device)
+    with torch.no_grad():
+        return len(embed_batch(batch, model.mods)["noise"])
+
+
 def embed_batch(
     batch: PaddedBatch, modules: nn.ModuleDict | dict[str, nn.Module]
 ) -> dict[str, Tensor]:
@@ -120,7 +130,9 @@ def embed_batch(
             f"the embeddings of {', '.join(wrong)} are not finite: listen to "
             "these files, and look at the training log for a loss of NaN"
         )
-    return dict(zip(batch.id, embeddings, strict=True))
+    # Clones: a view would be pickled, between processes, with its whole batch.
+    rows = [row.clone() for row in embeddings]
+    return dict(zip(batch.id, rows, strict=True))
 
 
 def embed_utterances(
@@ -181,7 +193,7 @@ def score_trials(
     embeddings: dict[str, Tensor],
     cohort: Tensor | None = None,
     normalisation: CohortNormalisation | None = None,
-    is_centred: bool = False,
+    mean: Tensor | None = None,
     backend: Backend | None = None,
 ) -> np.ndarray:
     """Score trials, centred and normalised where asked for.
@@ -193,11 +205,12 @@ def score_trials(
     embeddings : dict[str, Tensor]
         (emb_dim,) of each utterance.
     cohort : Tensor | None
-        (members, emb_dim), for what follows.
+        (members, emb_dim), for the normalisation.
     normalisation : CohortNormalisation | None
         None leaves the scores as they are.
-    is_centred : bool
-        Whether the cohort's mean is subtracted from all embeddings first.
+    mean : Tensor | None
+        (emb_dim,), subtracted from the embeddings first; the cohort, of
+        `cohort_matrix`, is centred already.
     backend : Backend | None
         Fitted, one of `custom_modules.backends`; None is the cosine.
 
@@ -208,9 +221,8 @@ def score_trials(
     """
     index = index_utterances(trials)
     matrix = torch.stack([embeddings[utt_id] for utt_id in index.utt_ids])
-    if is_centred:
-        mean = cohort.mean(dim=0)
-        matrix, cohort = matrix - mean, cohort - mean
+    if mean is not None:
+        matrix = matrix - mean
     backend = backend or CosineBackend()
     scores = backend.score(matrix, index.enrol, index.test)
     if normalisation is None:

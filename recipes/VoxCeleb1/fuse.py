@@ -9,6 +9,7 @@ learnt on the development trials, by logistic regression.
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,23 @@ import yaml
 from calibrating import describe_calibration, measure_llrs
 from command import Parser, TaglessLoader, run
 from compare import VERIFY_YAML, match_trials
-from evaluation import write_report
+from evaluation import (
+    DEVELOPMENT_SCORES,
+    PAGE,
+    remove_earlier,
+    write_report,
+)
 from report import make_report
 from report_page import write_report_page
 
 from custom_modules.calibration import LogisticCalibration
 from custom_modules.scoring import Trials, read_scores, write_scores
 
-FILES = ("report.json", "scores.txt", "development_scores.txt")
+FILES = ("report.json", "scores.txt", DEVELOPMENT_SCORES)
 SETTINGS = {"p_target": float, "num_resamples": int, "seed": int}
 # Of a report, what holds for every system of the same trials.
 SHARED = ("trials", "trials_sha256", "machine", "num_utterances")
+CONDITION = "condition"
 
 
 def find_systems(folders: list[Path]) -> dict[str, Path]:
@@ -40,14 +47,14 @@ def find_systems(folders: list[Path]) -> dict[str, Path]:
     Returns
     -------
     systems : dict[str, Path]
-        Named by the parts of their paths that differ.
+        Named by their paths from the folder that they share; "." is that.
 
     Raises
     ------
     ValueError
         Names the file that a folder lacks, or a folder given twice.
     """
-    folders = [folder.absolute() for folder in folders]
+    folders = [Path(os.path.abspath(folder)) for folder in folders]
     for folder in folders:
         for name in FILES:
             if not (folder / name).is_file():
@@ -57,17 +64,8 @@ def find_systems(folders: list[Path]) -> dict[str, Path]:
                 )
     if len(set(folders)) < max(2, len(folders)):
         raise ValueError("give at least two folders, each once")
-    parts = [folder.parts for folder in folders]
-    shared = 0
-    while len({part[shared] for part in parts}) == 1:
-        shared += 1
-    end = -1
-    while len({part[end] for part in parts}) == 1:
-        end -= 1
-    return {
-        "/".join(part[shared : len(part) + end + 1]): folder
-        for part, folder in zip(parts, folders, strict=True)
-    }
+    shared = Path(os.path.commonpath(folders))
+    return {folder.relative_to(shared).as_posix(): folder for folder in folders}
 
 
 def stack_scores(paths: list[Path]) -> tuple[Trials, np.ndarray]:
@@ -121,6 +119,22 @@ def fuse(
         json.loads((folder / "report.json").read_text("utf-8"))
         for folder in systems.values()
     ]
+    for name, report in zip(systems, reports, strict=True):
+        if "calibration" not in report:
+            raise ValueError(
+                f"{systems[name] / 'report.json'} is of scores that were not "
+                "calibrated: verify with --calibration='!ref <logistic>'"
+            )
+    conditions = {report.get(CONDITION) for report in reports}
+    if len(conditions) > 1:
+        raise ValueError(
+            f"the systems were verified under different conditions "
+            f"({', '.join(sorted(map(str, conditions)))}): fuse those of one"
+        )
+    if output.resolve() in [folder.resolve() for folder in systems.values()]:
+        raise ValueError(
+            f"--output={output} is one of the systems: give another folder"
+        )
     tests, devs = (
         stack_scores([folder / name for folder in systems.values()])
         for name in FILES[1:]
@@ -138,6 +152,7 @@ def fuse(
     trained_on = [r["num_speakers_trained_on"] or 0 for r in reports]
     origin = {
         **{key: reports[0][key] for key in SHARED},
+        CONDITION: reports[0].get(CONDITION),
         "scoring": f"fusion of {', '.join(names)}",
         "score_normalisation": "as of the systems",
         "calibration": describe_calibration(
@@ -151,8 +166,9 @@ def fuse(
         ],
     }
     report = make_report(tests[0], llrs, num_resamples, seed, origin)
+    remove_earlier(output)
     write_report(output, tests[0], llrs, report)
-    write_report_page(output / "report.html", report, tests[0], llrs)
+    write_report_page(output / PAGE, report, tests[0], llrs)
     write_scores(output / FILES[2], devs[0], calibration(devs[1]))
 
 

@@ -14,6 +14,7 @@ from evaluation import (
     trial_origin,
     trial_speakers,
 )
+from export import INT8_FILE, INT8_RESULT_FILE, ONNX_FILE, SCOPES
 from extraction import embed_utterances, score_trials
 from model_results import DIGEST, digest_model, write_block
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -28,11 +29,8 @@ from whole_utterances import UtteranceDataset, choose_batch_seconds
 from custom_modules.metrics import compare_systems, equal_error_rate
 from custom_modules.scoring import Trials, read_trials, speaker_id
 
-INT8_FILE = "embedding_model.int8.onnx"
-RESULT_FILE = "embedding_model.int8.json"
 # Convolutions stay as they are: onnxruntime's of dynamic int8 are slower.
 OPERATORS = ("MatMul", "Gemm")
-SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's exporter notes modules
 
 
 def quantise(graph: Path, path: Path) -> int:
@@ -206,7 +204,7 @@ def write_int8(folder: Path, model: SpeakerRecognition, test: Int8Test) -> dict:
         num_workers=0,
     )
     float32 = embed_utterances(loader, model.mods, model.device)
-    graph, path = folder / "embedding_model.onnx", folder / INT8_FILE
+    graph, path = folder / ONNX_FILE, folder / INT8_FILE
     with replacing(path) as partial:
         num_products = quantise(graph, partial)
         int8 = embed_by_graph(utterances, partial, sample_rate)
@@ -241,7 +239,7 @@ def write_int8(folder: Path, model: SpeakerRecognition, test: Int8Test) -> dict:
             "commit": git_commit(),
         }
         write_block(folder, "int8", tell_int8(result))
-        write_json(folder / RESULT_FILE, result)
+        write_json(folder / INT8_RESULT_FILE, result)
     return result
 
 

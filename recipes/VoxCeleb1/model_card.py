@@ -38,6 +38,19 @@ of any other first. `embedding_model.safetensors` has the same parameters as
 `embedding_model.ckpt`, in a format that holds no code."""
 
 
+def _tell_epochs(training: dict) -> str:
+    """Which epoch a model is of, or of which it is the mean.
+
+    Example
+    -------
+    >>> _tell_epochs({"epoch": 6, "averaged_epochs": [4, 5, 6]})
+    'mean of 4, 5, 6'
+    """
+    if "averaged_epochs" not in training:
+        return str(training["epoch"])
+    return f"mean of {', '.join(map(str, training['averaged_epochs']))}"
+
+
 def _told_start(origin: dict | None) -> list[tuple[str, str]]:
     """A row for the training whose parameters this one started from.
 
@@ -139,7 +152,7 @@ def describe_model(
             ("rooms", training.get("rooms") or "none"),
             *_told_start(training.get("init_from")),
             ("seed", training["seed"]),
-            ("epoch", training["epoch"]),
+            ("epoch", _tell_epochs(training)),
             ("commit", training["commit"]),
         )
     )
@@ -192,6 +205,8 @@ speakers: they say nothing of other trainings, or of other conditions.
 
 def _tell_development(training: dict) -> str:
     if training["dev_eer"] is None:
+        if "averaged_epochs" in training:
+            return "There were no development trials."
         return "There were no development trials. This is the last epoch."
     eer = _with_interval(training["dev_eer"], training["dev_eer_interval"], 100)
     cost = _with_interval(
@@ -201,6 +216,9 @@ def _tell_development(training: dict) -> str:
         "none" if value is None else f"{value:.4f}"
         for value in (training["threshold"], training["threshold_p01"])
     ]
+    chosen = "Epoch and thresholds"
+    if "averaged_epochs" in training:
+        chosen = "The thresholds"
     return (
         f"On {training['num_dev_trials']} trials of "
         f"{training['num_dev_speakers']} development speakers, of the same "
@@ -208,9 +226,8 @@ def _tell_development(training: dict) -> str:
         "| EER, % | minDCF(0.01) | threshold at the EER | at minDCF(0.01) |\n"
         "|---|---|---|---|\n"
         f"| {eer} | {cost} | {' | '.join(thresholds)} |\n\n"
-        "In brackets: 95 % intervals over the speakers. Epoch and thresholds "
-        "were chosen on these trials, so both rates are too low for a fair "
-        "test."
+        f"In brackets: 95 % intervals over the speakers. {chosen} were chosen "
+        "on these trials, so both rates are too low for a fair test."
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from export import TESTS_FILE
 from model_card import replace_block
 from report import write_json
 from whole_files import replacing
@@ -10,7 +11,6 @@ from whole_files import replacing
 from custom_modules.checksums import file_digest
 
 CARD = "README.md"
-TESTS_FILE = "tests.json"
 DIGEST = "model_sha256"
 # Of a report of verify.py: what tells one test from another, what it found.
 TEST = ("trials", "trials_sha256", "scoring", "score_normalisation")
@@ -24,7 +24,8 @@ FOUND = (
     "min_dcf_0.01",
     "commit",
 )
-CONDITION = "condition"  # short, noisy, …; reports of whole files have none
+CONDITION = "condition"  # short, noisy, …; older reports have none
+AS_RECORDED = "as recorded"
 HEAD = (
     "| trials | number | speakers | scores | EER, % | minDCF(0.01) |\n"
     "|---|---|---|---|---|---|\n"
@@ -105,7 +106,7 @@ def attach_report(folder: Path, path: Path) -> None:
             "verify this one"
         )
     new = {key: report[key] for key in keys}
-    new[CONDITION] = report.get(CONDITION)
+    new[CONDITION] = report.get(CONDITION) or AS_RECORDED
     tests = []
     if (folder / TESTS_FILE).exists():
         tests = read_object(folder / TESTS_FILE)["tests"]
@@ -152,7 +153,7 @@ def tell_tests(tests: list[dict]) -> str:
     for test in tests:
         low, high = test["eer_interval_percent"]
         name = test["trials"]
-        if test[CONDITION] is not None:
+        if test[CONDITION] != AS_RECORDED:
             name += f", {test[CONDITION]}"
         if test["num_speakers_trained_on"]:
             name += (
@@ -170,8 +171,7 @@ def tell_tests(tests: list[dict]) -> str:
         row = " | ".join(cell.replace("|", "/") for cell in cells)
         rows.append(f"| {row} |")
     return (
-        "On other trials, none of which chose anything of the model; in "
-        "brackets 95 % intervals over the speakers:\n\n"
+        "By `verify.py`; in brackets 95 % intervals over the speakers:\n\n"
         + HEAD
         + "\n".join(rows)
     )

@@ -1,11 +1,15 @@
 """A report on scores alone, of whatever toolkit."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import yaml
-from command import TaglessLoader
-from evaluation import trial_origin, write_report
+from evaluation import (
+    refuse_contradictions,
+    remove_earlier,
+    trial_origin,
+    write_report,
+)
 from report import make_report
 from report_page import write_report_page
 from voxceleb1_layout import find_trials, find_utterances
@@ -14,7 +18,7 @@ from custom_modules.score_files import match_scores, read_score_file
 from custom_modules.scoring import Trials, index_utterances, read_trials
 
 
-def report_scores(hparams: dict, overrides: str) -> None:
+def report_scores(hparams: dict, is_folder_typed: bool) -> None:
     """Measure a score file, without a model.
 
     Its labels make the trials where it has some and none were asked for;
@@ -27,8 +31,8 @@ def report_scores(hparams: dict, overrides: str) -> None:
     hparams : dict
         Of verify.yaml: scores, trials, data_folder, output_folder,
         num_resamples, seed and page; the keys of degradation, to refuse them.
-    overrides : str
-        What was typed, as YAML.
+    is_folder_typed : bool
+        Whether `output_folder` was typed.
 
     Raises
     ------
@@ -43,9 +47,8 @@ def report_scores(hparams: dict, overrides: str) -> None:
                 "that could be degraded; leave it out"
             )
     score_file = read_score_file(path)
-    typed = yaml.load(overrides or "{}", Loader=TaglessLoader)
     output_folder = path.with_name(f"{path.stem}_report")
-    if "output_folder" in typed:
+    if is_folder_typed:
         output_folder = Path(hparams["output_folder"])
     has_trials = score_file.pairs is not None and (
         score_file.is_target is not None
@@ -61,7 +64,12 @@ def report_scores(hparams: dict, overrides: str) -> None:
         )
         trials = read_trials(trial_list)
         scores = match_scores(score_file, trials, path)
+    refuse_contradictions(trials, trial_list)
     index = index_utterances(trials)
+    utterances = {}
+    if hparams["page"]:  # without audio the page has no players
+        with suppress(FileNotFoundError):
+            utterances = find_utterances(hparams["data_folder"])
     report = make_report(
         trials,
         scores,
@@ -79,11 +87,9 @@ def report_scores(hparams: dict, overrides: str) -> None:
             "model": None,
         },
     )
+    remove_earlier(output_folder)
     write_report(output_folder, trials, scores, report)
     if hparams["page"]:
-        utterances = {}
-        if Path(hparams["data_folder"]).is_dir():
-            utterances = find_utterances(hparams["data_folder"])
         write_report_page(
             output_folder / "report.html",
             report,

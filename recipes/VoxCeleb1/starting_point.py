@@ -11,12 +11,16 @@ import torch
 from block_embeddings import HEADS_FILE, MODEL_FILE, find_exported_checkpoint
 from report import write_json
 from torch import Tensor, nn
+from yaml import YAMLError
 
 logger = logging.getLogger(__name__)
 
 RECORD = "init_from.json"
 CLASSIFIER_FILE = "classifier.ckpt"
 PARTS = ("embedding_model", "block_heads", "classifier")
+# What reading a damaged checkpoint may raise.
+DAMAGES = (ValueError, RuntimeError, EOFError, OSError, AttributeError)
+DAMAGES += (UnpicklingError, YAMLError)
 TOLD = ("data", "seed", "epoch", "commit")  # of the training.json there
 
 
@@ -101,7 +105,7 @@ def read_source(folder: str | Path) -> Source:
 def _find_checkpoint(folder: Path, epoch: int) -> Path:
     try:
         return find_exported_checkpoint(folder, epoch)
-    except (ValueError, RuntimeError, EOFError, UnpicklingError) as error:
+    except DAMAGES as error:
         raise ValueError(
             f"{folder / 'save'}: no whole checkpoint is the one that model/ "
             f"was exported from, with classifier and block heads: give "
@@ -145,18 +149,10 @@ def first_difference(state: dict[str, Tensor], module: nn.Module) -> str:
     return ""
 
 
-def _is_same_corpus(one: str, other: str) -> bool:
-    """As far as the names of folders tell; one may be packed."""
-    return one.removesuffix(".packed") == other.removesuffix(".packed")
-
-
 def refuse_development_speakers(
-    source: Source, dev_speakers: Iterable[str], data: str
+    source: Source, dev_speakers: Iterable[str], is_other_corpus: bool
 ) -> None:
     """Development speakers must be new to the parameters.
-
-    Names say who is who within a corpus: of another one, speakers that are
-    named alike are warned of.
 
     Arguments
     ---------
@@ -164,8 +160,8 @@ def refuse_development_speakers(
         Of `read_source`.
     dev_speakers : Iterable[str]
         Of the training that starts.
-    data : str
-        Name of its corpus.
+    is_other_corpus : bool
+        Whether speakers named alike are other people.
 
     Raises
     ------
@@ -175,29 +171,23 @@ def refuse_development_speakers(
     Example
     -------
     >>> source = Source({"data": "VoxCeleb1"}, ["a", "b"], ["a", "b"], {})
-    >>> refuse_development_speakers(source, ["c"], "VoxCeleb1")
-    >>> refuse_development_speakers(source, ["b", "c"], "VoxCeleb1")
+    >>> refuse_development_speakers(source, ["c"], is_other_corpus=False)
+    >>> refuse_development_speakers(source, ["b"], is_other_corpus=True)
+    >>> refuse_development_speakers(source, ["b", "c"], is_other_corpus=False)
     Traceback (most recent call last):
     ValueError: 1 of the 2 development speakers were trained on in init_from ...
     """
     dev_speakers = set(dev_speakers)
     both = sorted(dev_speakers & set(source.trained_on))
-    if not both:
+    if is_other_corpus or not both:
         return
     names = ", ".join(both[:5]) + (", …" if len(both) > 5 else "")
-    there = source.origin["data"]
-    if not _is_same_corpus(there, data):
-        logger.warning(
-            f"init_from was trained on {there}, which has {len(both)} "
-            f"speakers named as development speakers of {data} ({names}): "
-            "taken for other people"
-        )
-        return
     raise ValueError(
         f"{len(both)} of the {len(dev_speakers)} development speakers were "
         f"trained on in init_from ({names}), so the development EER would be "
         "too low: give the seed and num_dev_speakers of that training, which "
-        "holds out the same ones, or --num_dev_speakers=0"
+        "holds out the same ones, --num_dev_speakers=0, or, of another corpus "
+        "with speakers of the same names, --init_from_other_corpus=True"
     )
 
 
@@ -205,7 +195,7 @@ def start_from(
     source: Source,
     modules: dict[str, nn.Module],
     speakers: list[str],
-    data: str,
+    is_other_corpus: bool,
 ) -> None:
     """Load what fits; the embedding model must.
 
@@ -218,8 +208,8 @@ def start_from(
         what else there is, as in a checkpointer's recoverables, is left alone.
     speakers : list[str]
         Of the classifier, in order.
-    data : str
-        Name of the corpus.
+    is_other_corpus : bool
+        Whether speakers named alike are other people.
 
     Raises
     ------
@@ -232,9 +222,8 @@ def start_from(
         module, state = modules[name], source.parameters.get(name)
         reason = "none there" if state is None else ""
         if state is not None and name == "classifier":
-            if not _is_same_corpus(source.origin["data"], data):
-                reason = f"speakers of {source.origin['data']} there, of {data}"
-                reason += " here"
+            if is_other_corpus:
+                reason = "speakers of another corpus there"
             elif source.classes != speakers:
                 reason = f"{len(source.classes)} speakers there, "
                 reason += f"{len(speakers)} here"
@@ -253,13 +242,21 @@ def start_from(
             logger.info(f"init_from: {name} replaced: {reason}")
 
 
-def write_record(source: Source | None, save_folder: str | Path) -> None:
-    """Remember, for the end, what a training started from; None: nothing."""
+def write_record(
+    source: Source | None, save_folder: str | Path, is_other_corpus: bool
+) -> None:
+    """Remember, for the end, what a training started from; None: nothing.
+
+    Speakers of another corpus are named by it too: they are no one's of ours.
+    """
     path = Path(save_folder) / RECORD
     if source is None:
         path.unlink(missing_ok=True)
         return
-    write_json(path, {**source.origin, "speakers": source.trained_on})
+    speakers = source.trained_on
+    if is_other_corpus:
+        speakers = [f"{source.origin['data']}:{name}" for name in speakers]
+    write_json(path, {**source.origin, "speakers": speakers})
 
 
 def describe_start(save_folder: str | Path, speakers: list[str]) -> dict:

@@ -33,7 +33,11 @@ from starting_point import (
     start_from,
     write_record,
 )
-from training_checks import check_classifier, check_compilation
+from training_checks import (
+    check_classifier,
+    check_compilation,
+    check_loggers,
+)
 from training_statistics import LogEnd
 from voxceleb1_prepare import prepare_voxceleb1
 from whole_utterances import (
@@ -58,6 +62,7 @@ KEYS = [
     "save_folder",
     "model_folder",
     "init_from",
+    "init_from_other_corpus",
     "sample_rate",
     "trials",
     "num_dev_speakers",
@@ -121,8 +126,7 @@ def train(experiment: Experiment) -> int:
         stop, and all is saved.
     """
     hparams_file, run_opts, overrides, hparams = experiment
-    for more in hparams["more_loggers"]:
-        more.check()
+    check_loggers(hparams["more_loggers"])
     model, commit = resolve_model(hparams_file, overrides), git_commit()
     device = run_opts.device or infer_device()
     if device == "cpu":
@@ -131,7 +135,7 @@ def train(experiment: Experiment) -> int:
     checkpointer = hparams["checkpointer"]
     is_resumed = checkpointer.find_checkpoint() is not None
     data = Path(hparams["data_folder"]).resolve().name
-    source = None
+    source, is_other = None, hparams["init_from_other_corpus"]
     if hparams["init_from"] and not is_resumed:
         source = run_on_main(read_source, hparams["init_from"])
     manifests = run_on_main(
@@ -182,7 +186,7 @@ def train(experiment: Experiment) -> int:
         dev_trials = read_trials(manifests.dev_trials)
         if source is not None:
             dev_speakers = map(speaker_id, dev_trials.enrol + dev_trials.test)
-            refuse_development_speakers(source, dev_speakers, data)
+            refuse_development_speakers(source, dev_speakers, is_other)
         dev_loader = make_evaluation_loader(
             *read_manifest(manifests.dev_csv, hparams["data_folder"]),
             choose_batch_seconds(hparams["eval_batch_seconds"], device),
@@ -210,8 +214,8 @@ def train(experiment: Experiment) -> int:
         logger.info("init_from is not read: this training has checkpoints")
     elif not is_resumed:
         if source is not None:
-            start_from(source, checkpointer.recoverables, speakers, data)
-        run_on_main(write_record, source, hparams["save_folder"])
+            start_from(source, checkpointer.recoverables, speakers, is_other)
+        run_on_main(write_record, source, hparams["save_folder"], is_other)
     copies = "no" if augmentation is None else str(hparams["batch_size"])
     shares = ""
     if num_processes() > 1:

@@ -3,8 +3,25 @@
 import torch
 from speechbrain.utils.run_opts import RunOptions
 from torch import nn
+from training_loggers import MoreLogger
 
 from custom_modules.losses import Objective
+
+
+def check_loggers(more_loggers: list[MoreLogger]) -> None:
+    """Refuse what is no list, and loggers whose package is missing.
+
+    Example
+    -------
+    >>> check_loggers([])
+    """
+    if not isinstance(more_loggers, list):
+        raise ValueError(
+            f"more_loggers ({more_loggers!r}) must be a list, as "
+            "--more_loggers='[!ref <tensorboard>]'; [] for none"
+        )
+    for more in more_loggers:
+        more.check()
 
 
 def check_classifier(

@@ -32,7 +32,9 @@ class TrainingData(NamedTuple):
     plda: TrainingUtterances | None
 
 
-def draw_training_data(hparams: dict, speakers: set[str]) -> TrainingData:
+def draw_training_data(
+    hparams: dict, speakers: set[str], emb_dim: int
+) -> TrainingData:
     """Draw what scoring needs, and refuse what does not do, at once.
 
     Arguments
@@ -41,6 +43,8 @@ def draw_training_data(hparams: dict, speakers: set[str]) -> TrainingData:
         Of verify.yaml.
     speakers : set[str]
         Who is in the trials.
+    emb_dim : int
+        Of the model's embeddings.
 
     Returns
     -------
@@ -66,6 +70,7 @@ def draw_training_data(hparams: dict, speakers: set[str]) -> TrainingData:
         check_top_k(normalisation.top_k, num_members)
     if hparams["backend"].is_trained:
         plda = draw("plda_size")
+        hparams["backend"].sizes(emb_dim, list(plda.speakers.values()))
     return TrainingData(cohort, plda)
 
 
@@ -86,7 +91,7 @@ def make_scorer(hparams: dict, data: TrainingData, embed: Embed) -> Scorer:
     scorer : Scorer
         Trials and embeddings of their utterances to scores (trials,).
     """
-    cohort = None
+    cohort = mean = None
     if data.plda is not None:
         embeddings = embed(data.plda.files, "files of the training")
         hparams["backend"].fit(
@@ -94,16 +99,21 @@ def make_scorer(hparams: dict, data: TrainingData, embed: Embed) -> Scorer:
             [data.plda.speakers[utt_id] for utt_id in embeddings],
         )
     if data.cohort is not None:
+        embeddings = embed(data.cohort.files, "files of the cohort")
+        if hparams["centre"]:
+            mean = torch.stack(list(embeddings.values())).mean(dim=0)
         cohort = cohort_matrix(
-            embed(data.cohort.files, "files of the cohort"),
+            embeddings,
             data.cohort.speakers,
             hparams["cohort_speaker_means"],
+            mean,
+            is_of_units=not hparams["backend"].is_trained,
         )
     return partial(
         score_trials,
         cohort=cohort,
         normalisation=hparams["normalisation"],
-        is_centred=hparams["centre"],
+        mean=mean,
         backend=hparams["backend"],
     )
 

@@ -8,6 +8,7 @@ from embedding_cache import EmbeddingCache
 from evaluation import (
     locate_utterances,
     make_loader,
+    refuse_contradictions,
     refuse_overlap,
     trial_speakers,
 )
@@ -62,6 +63,7 @@ def read_trial_set(path: Path, found: dict[str, str]) -> TrialSet:
         Each of its utterances has a file.
     """
     trials = read_trials(path)
+    refuse_contradictions(trials, path)
     return TrialSet(path, trials, locate_utterances(trials, path, found))
 
 
@@ -178,7 +180,7 @@ def embed_files(
     if cache is not None and computed:
         run_on_main(
             cache.store,
-            {digests[utt_id]: x for utt_id, x in computed.items()},
+            {digests[k]: x for k, x in computed.items() if k in digests},
         )
     everything = {**known, **computed}
     return {utt_id: everything[utt_id] for utt_id in utterances}

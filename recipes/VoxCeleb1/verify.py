@@ -18,8 +18,15 @@ from calibrating import calibrate
 from command import load_experiment, run
 from embedding_cache import open_cache
 from embedding_files import extract
-from evaluation import trial_origin, trial_speakers, write_report
-from extraction import load_model
+from evaluation import (
+    DEVELOPMENT_SCORES,
+    PAGE,
+    remove_earlier,
+    trial_origin,
+    trial_speakers,
+    write_report,
+)
+from extraction import embedding_size, load_model
 from processes import process_group, run_on_main
 from quality_measurement import measure_quality, quality_columns
 from report import make_report
@@ -41,6 +48,7 @@ from trial_sets import (
     read_trial_set,
     refuse_trained,
 )
+from verification_checks import check_settings, typed_keys
 from voxceleb1_layout import find_trials, find_utterances
 from whole_utterances import UtteranceDataset
 
@@ -48,7 +56,6 @@ from custom_modules.checksums import file_digest
 from custom_modules.distributed import process_rank
 from custom_modules.scoring import write_scores
 
-PAGE, DEVELOPMENT_SCORES = "report.html", "development_scores.txt"
 KEYS = [
     "seed",
     "data_folder",
@@ -62,14 +69,19 @@ KEYS = [
     "extract_to",
     "audio_list",
     "backend",
+    "lda_size",
+    "plda_rank",
+    "plda_iterations",
     "centre",
     "normalisation",
+    "top_k",
     "train_manifest",
     "train_folder",
     "plda_size",
     "cohort_size",
     "cohort_speaker_means",
     "calibration",
+    "p_target",
     "quality_measures",
     "dev_manifest",
     "dev_trials",
@@ -88,9 +100,11 @@ BLOCK_SETTINGS = ("batch_seconds", "num_workers", "num_resamples", "seed")
 def main(argv: list[str]) -> None:
     """A score file to a report, files to embeddings, or trials to a report."""
     _, run_opts, overrides, hparams = load_experiment(argv, KEYS, __doc__)
+    typed = typed_keys(overrides)
+    check_settings(hparams, typed)
     with process_group(run_opts) as run_opts:
         if hparams["scores"] is not None:
-            run_on_main(report_scores, hparams, overrides)
+            run_on_main(report_scores, hparams, "output_folder" in typed)
         elif hparams["extract_to"] is not None:
             extract(hparams, run_opts)
         else:
@@ -104,11 +118,6 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
     """
     output_folder = Path(hparams["output_folder"])
     calibration = hparams["calibration"]
-    if calibration is None and hparams["quality_measures"]:
-        raise ValueError(
-            "quality_measures have no effect without a calibration: add "
-            "--calibration='!ref <logistic>'"
-        )
     found = run_on_main(find_utterances, hparams["data_folder"])
     trial_list = run_on_main(
         find_trials, hparams["data_folder"], output_folder, hparams["trials"]
@@ -129,7 +138,7 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
             {"in the test": speakers, "trained on": {*training["speakers"]}},
         )
         speakers = speakers | trial_speakers(dev.trials)
-    data = draw_training_data(hparams, speakers)
+    data = draw_training_data(hparams, speakers, embedding_size(model))
     model_files = hparams["model_folder"], hparams["model_yaml"]
     cache = open_cache(hparams, model.device)
     embed = partial(embed_files, model=model, hparams=hparams, cache=cache)
@@ -156,6 +165,7 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
             test.trials,
             test.utterances,
             degradation=test.degradation,
+            cache=cache,
             **{key: hparams[key] for key in BLOCK_SETTINGS},
         )
     if process_rank() > 0:
@@ -210,8 +220,7 @@ def write_results(
     report = make_report(
         test.trials, scores, hparams["num_resamples"], hparams["seed"], origin
     )
-    for name in (PAGE, DEVELOPMENT_SCORES):
-        (output_folder / name).unlink(missing_ok=True)
+    remove_earlier(output_folder)
     write_report(output_folder, test.trials, scores, report)
     if hparams["page"]:
         write_report_page(
