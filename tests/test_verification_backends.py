@@ -215,10 +215,14 @@ def test_calibration_is_learnt_on_other_speakers(
 def test_nothing_of_an_earlier_run_is_left(corpus, trained, tmp_path):
     """A fusion must not take scores and development scores of two runs."""
     run_verify(
-        *(corpus, trained / "model", tmp_path, CALIBRATED, "--page=True")
+        *(corpus, trained / "model", tmp_path, CALIBRATED, QUALITY),
+        "--page=True",
     )
     written = {path.name for path in tmp_path.iterdir()}
     assert {"development_scores.txt", "report.html"} <= written
+    page = (tmp_path / "report.html").read_text()
+    assert " object at 0x" not in page
+    assert "log duration" in page
     run_verify(corpus, trained / "model", tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert written - left == {"development_scores.txt", "report.html"}

@@ -149,7 +149,7 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
         dev_columns = score_set(dev, scorer, embed, sample_rate, hparams)
         scores, dev_scores, measured["calibration"] = calibrate(
             calibration,
-            ["score", *(x.name for x in hparams["quality_measures"])],
+            ["score", *quality_names(hparams)],
             (columns, test.trials.is_target),
             (dev_columns, dev.trials.is_target),
             {
@@ -194,6 +194,11 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
         write_scores(output_folder / DEVELOPMENT_SCORES, dev.trials, dev_scores)
 
 
+def quality_names(hparams: dict) -> list[str]:
+    """What the measures of quality are called."""
+    return [measure.name for measure in hparams["quality_measures"]]
+
+
 def write_results(
     hparams: dict,
     model: SpeakerRecognition,
@@ -231,7 +236,8 @@ def write_results(
             test.utterances,
             data_folder=hparams["data_folder"],
             model=model,
-            settings={key: hparams[key] for key in KEYS},
+            settings={key: hparams[key] for key in KEYS}
+            | {"quality_measures": quality_names(hparams)},
         )
 
 
