@@ -12,8 +12,9 @@ help:  ## this menu
 demo: .venv/ready  ## train and verify on synthetic voices (10 minutes)
 	$(BIN)/python $(RECIPE)/demo.py $(RECIPE)/experiments/demo.yaml
 
-test: .venv/ready  ## the test suite (6 minutes)
-	$(BIN)/python -m pytest
+# A process for each core, each with one thread: more would wait for each other.
+test: .venv/ready  ## the test suite (MINUTES minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-long: .venv/ready  ## fuzz, soak, several processes and more (an hour)
 	$(BIN)/python -m pytest -m "long and not gpu"

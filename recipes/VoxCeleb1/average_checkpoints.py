@@ -145,13 +145,18 @@ def measure(folder: Path, model: SpeakerRecognition, hparams: dict) -> dict:
     if not manifest.is_file():
         return describe_development({}, None, None, hparams["seed"])
     utterances, _ = read_manifest(manifest, hparams["data_folder"])
-    loader = make_loader(
-        utterances,
-        f"files of {manifest}",
-        model.hparams.sample_rate,
-        choose_batch_seconds(hparams["eval_batch_seconds"], model.device),
-        hparams["num_workers"],
-    )
+    try:
+        loader = make_loader(
+            utterances,
+            f"files of {manifest}",
+            model.hparams.sample_rate,
+            choose_batch_seconds(hparams["eval_batch_seconds"], model.device),
+            hparams["num_workers"],
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{error}\nor give the data_folder of the training"
+        ) from error
     progress = show_progress(loader, "Development", "batch")
     trials = read_trials(folder / "save" / "dev_trials.txt")
     embeddings = embed_utterances(progress, model.mods, model.device)

@@ -20,9 +20,8 @@ from torch import Tensor
 from whole_files import replacing
 
 import custom_modules
-from custom_modules.audio import open_audio
 from custom_modules.checksums import file_digest
-from custom_modules.packed import PackedFile
+from custom_modules.packed import open_packed
 
 logger = logging.getLogger(__name__)
 
@@ -102,19 +101,17 @@ def digest_files(utterances: dict[str, str]) -> dict[str, str]:
 
     Example
     -------
-    >>> import soundfile
     >>> path = getfixture("tmp_path") / "a.wav"
-    >>> soundfile.write(path, np.zeros(100), 16000)
-    >>> list(digest_files({"a": str(path), "b": "nowhere.wav"}))
-    ['a']
+    >>> _ = path.write_text("a")
+    >>> files = {"a": str(path), "b": "nowhere.wav"}
+    >>> {utt_id: x[:8] for utt_id, x in digest_files(files).items()}
+    {'a': 'ca978112'}
     """
 
     def digest(path: str) -> str | None:
         try:
-            with open_audio(path) as file:
-                if isinstance(file, PackedFile):
-                    return file.digest()
-            return file_digest(path)
+            packed = open_packed(path)
+            return file_digest(path) if packed is None else packed.digest()
         except (OSError, ValueError):  # named by what reads its audio
             return None
 

@@ -63,8 +63,9 @@ def read_trial_set(path: Path, found: dict[str, str]) -> TrialSet:
         Each of its utterances has a file.
     """
     trials = read_trials(path)
+    utterances = locate_utterances(trials, path, found)
     refuse_contradictions(trials, path)
-    return TrialSet(path, trials, locate_utterances(trials, path, found))
+    return TrialSet(path, trials, utterances)
 
 
 def read_development(

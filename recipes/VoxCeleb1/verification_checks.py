@@ -9,7 +9,6 @@ COHORT = ("cohort_size", "cohort_speaker_means")
 PLDA = ("plda_size", "lda_size", "plda_rank", "plda_iterations")
 DEVELOPMENT = ("p_target", "quality_measures", "dev_manifest", "dev_trials")
 SCORING = ("backend", "centre", "normalisation", "calibration", "top_k")
-CONDITION = ("max_seconds", "test_noise_folder", "test_snr")
 
 
 def typed_keys(overrides: str) -> set[str]:
@@ -65,7 +64,7 @@ def check_settings(hparams: dict, typed: set[str]) -> None:
                 raise ValueError(f"--{key} has no effect {what}")
 
     if hparams["scores"] is not None:
-        named = (*SCORING, *COHORT, *PLDA, *DEVELOPMENT, *CONDITION)
+        named = (*SCORING, *COHORT, *PLDA, *DEVELOPMENT)
         refuse((*named, "extract_to", "audio_list"), "on given --scores")
         return
     if hparams["extract_to"] is not None:
