@@ -13,7 +13,7 @@ demo: .venv/ready  ## train and verify on synthetic voices (10 minutes)
 	$(BIN)/python $(RECIPE)/demo.py $(RECIPE)/experiments/demo.yaml
 
 # A process for each core, each with one thread: more would wait for each other.
-test: .venv/ready  ## the test suite (MINUTES minutes)
+test: .venv/ready  ## the test suite (8 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-long: .venv/ready  ## fuzz, soak, several processes and more (an hour)
