@@ -128,10 +128,13 @@ def test_the_committed_conditions_are_those_of_the_issue():
     assert (max(snrs), min(snrs)) == (20, 0)
 
 
-def test_the_committed_ways_of_scoring_are_verified(corpus, trained, tmp_path):
+def test_the_committed_ways_of_scoring_are_verified(
+    corpus, trained, tmp_path, caplog
+):
     """On a cohort of fewer than 300."""
     text = (RECIPE / "experiments" / "backends.yaml").read_text()
     assert text.count("top_k: 300") == 1
+    caplog.set_level("INFO")
     path = tmp_path / "backends.yaml"
     path.write_text(text.replace("top_k: 300", "top_k: 5"))
     conditions.main(
@@ -164,6 +167,11 @@ def test_the_committed_ways_of_scoring_are_verified(corpus, trained, tmp_path):
     weights = reports["Cosine, calibrated with duration, norm and SNR"]
     assert len(weights["calibration"]["weights"]) == 4
     assert list((tmp_path / "out" / "embeddings").iterdir())
+    found = [x.split(" of ") for x in caplog.messages if " are in " in x]
+    new = [int(x[1].split()[0]) - int(x[0]) for x in found]
+    assert new[0] > 0
+    # The trials' once, the training's once, the development's once.
+    assert sum(count > 0 for count in new) == 3
 
 
 RESULTS = RECIPE.parents[1] / "results" / "conditions"

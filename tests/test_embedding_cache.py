@@ -29,6 +29,16 @@ def test_what_is_stored_comes_back_bit_for_bit(tmp_path):
     assert EmbeddingCache(tmp_path / "new", "other").load() == {}
 
 
+def test_a_folder_may_be_named_from_one_that_is_not_there_yet(tmp_path):
+    """As `<output_folder>/../embeddings`, before the output folder is."""
+    EmbeddingCache(tmp_path / "first" / ".." / "shared", "key").store(
+        embeddings()
+    )
+    again = EmbeddingCache(tmp_path / "second" / ".." / "shared", "key")
+    assert list(again.load()) == DIGESTS
+    assert [path.name for path in tmp_path.iterdir()] == ["shared"]
+
+
 def test_content_counts_and_not_the_name(tmp_path):
     paths = {name: str(tmp_path / f"{name}.wav") for name in "abc"}
     for name, level in (("a", 0.1), ("b", 0.1), ("c", 0.2)):

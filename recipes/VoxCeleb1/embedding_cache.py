@@ -7,6 +7,7 @@ kind of device; a file is what is in it, wherever it lies.
 
 import hashlib
 import logging
+import os
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -142,7 +143,8 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: str | Path, key: str):
-        self.path = Path(folder) / f"{key}.npz"
+        # The folder may be NEW/../embeddings, and NEW not there yet.
+        self.path = Path(os.path.abspath(folder)) / f"{key}.npz"
 
     def beside(self, name: str) -> "EmbeddingCache":
         """Another one of the same model, for something else of the files."""
