@@ -206,3 +206,24 @@ def test_the_table_in_the_readme_is_that_of_the_files(results):
         assert report["commit"] == row["commit"]
         assert "dirty" not in report["commit"]
         assert not re.search(r'"/', path.read_text())  # no path of a machine
+
+
+def test_what_calibration_did_is_told_from_the_reports():
+    folder = RESULTS / "voxocean_backends" / "reports"
+    text = " ".join((RECIPE / "README.md").read_text().split())
+    plain, quality = (
+        json.loads((folder / f"{name}.json").read_text())["calibration"]
+        for name in (
+            "cosine_calibrated",
+            "cosine_calibrated_with_duration_norm_and_snr",
+        )
+    )
+    assert (
+        f"on {plain['num_trials']:,} development trials of 16 speakers took "
+        f"Cllr from {plain['cllr']['before']:.3f} to "
+        f"{plain['cllr']['after']:.3f}, with quality to "
+        f"{quality['cllr']['after']:.3f}, and the actual DCF(0.01) from "
+        f"{plain['actual_dcf_0.01']['before']:.3f} to "
+        f"{plain['actual_dcf_0.01']['after']:.3f} and "
+        f"{quality['actual_dcf_0.01']['after']:.3f}"
+    ) in text
