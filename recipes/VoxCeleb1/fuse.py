@@ -23,7 +23,7 @@ from evaluation import (
     remove_earlier,
     write_report,
 )
-from report import make_report
+from report import AS_RECORDED, make_report
 from report_page import write_report_page
 
 from custom_modules.calibration import LogisticCalibration
@@ -125,11 +125,11 @@ def fuse(
                 f"{systems[name] / 'report.json'} is of scores that were not "
                 "calibrated: verify with --calibration='!ref <logistic>'"
             )
-    conditions = {report.get(CONDITION) for report in reports}
+    conditions = {report.get(CONDITION) or AS_RECORDED for report in reports}
     if len(conditions) > 1:
         raise ValueError(
             f"the systems were verified under different conditions "
-            f"({', '.join(sorted(map(str, conditions)))}): fuse those of one"
+            f"({', '.join(sorted(conditions))}): fuse those of one"
         )
     if output.resolve() in [folder.resolve() for folder in systems.values()]:
         raise ValueError(
@@ -152,7 +152,7 @@ def fuse(
     trained_on = [r["num_speakers_trained_on"] or 0 for r in reports]
     origin = {
         **{key: reports[0][key] for key in SHARED},
-        CONDITION: reports[0].get(CONDITION),
+        CONDITION: conditions.pop(),
         "scoring": f"fusion of {', '.join(names)}",
         "score_normalisation": "as of the systems",
         "calibration": describe_calibration(

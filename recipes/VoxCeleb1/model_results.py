@@ -5,7 +5,7 @@ from pathlib import Path
 
 from export import TESTS_FILE
 from model_card import replace_block
-from report import write_json
+from report import AS_RECORDED, write_json
 from whole_files import replacing
 
 from custom_modules.checksums import file_digest
@@ -25,7 +25,6 @@ FOUND = (
     "commit",
 )
 CONDITION = "condition"  # short, noisy, …; older reports have none
-AS_RECORDED = "as recorded"
 HEAD = (
     "| trials | number | speakers | scores | EER, % | minDCF(0.01) |\n"
     "|---|---|---|---|---|---|\n"

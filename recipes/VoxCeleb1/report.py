@@ -16,6 +16,7 @@ from custom_modules.metrics import equal_error_rate, min_dcf, speaker_intervals
 from custom_modules.scoring import Trials, speaker_id
 
 P_TARGETS = (0.01, 0.001)
+AS_RECORDED = "as recorded"  # condition of trials that were not degraded
 
 
 def make_report(

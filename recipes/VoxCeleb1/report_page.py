@@ -9,6 +9,7 @@ from string import Template
 import numpy as np
 from attention_maps import find_attention, map_attention
 from audio_files import inspect_many
+from report import AS_RECORDED
 from report_attention import (
     AttentionCurve,
     draw_attention,
@@ -40,7 +41,6 @@ from custom_modules.scoring import Trials, index_utterances, speaker_id
 MAX_BYTES = 12_000_000
 RESERVE = 50_000  # bytes, for what stands around the recordings
 NUM_WORST = 20  # of each kind
-AS_RECORDED = "as recorded"  # condition of trials that were not degraded
 MIN_RATE = 1  # Hz: files are looked into for their duration alone
 FOLDER = Path(__file__).parent
 
@@ -172,7 +172,7 @@ def _remark(
 
 
 def _tell_condition(report: dict) -> Iterable[str]:
-    condition = report.get("condition", AS_RECORDED)
+    condition = report.get("condition") or AS_RECORDED
     if condition != AS_RECORDED:
         yield (
             f"Scored were recordings {condition}: players, durations and "

@@ -29,7 +29,7 @@ from evaluation import (
 from extraction import embedding_size, load_model
 from processes import process_group, run_on_main
 from quality_measurement import measure_quality, quality_columns
-from report import make_report
+from report import AS_RECORDED, make_report
 from report_page import write_report_page
 from score_report import report_scores
 from speechbrain.inference.speaker import SpeakerRecognition
@@ -180,7 +180,7 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
             scoring,
             normalisation,
         ),
-        "condition": str(test.degradation or "as recorded"),
+        "condition": str(test.degradation or AS_RECORDED),
         **measured,
         "num_speakers_trained_on": len(overlap),
         "model": "/".join(map(str, model_files)),
