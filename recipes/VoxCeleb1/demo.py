@@ -103,8 +103,9 @@ def main(argv: list[str]) -> None:
     sys.stdout.write(summarise(baseline, trained, minutes))
     sys.stdout.write(
         f"\nModel: {output}/model; log: {output}/train_log.txt; scores and "
-        f"report: {output}/verification\n\nOn VoxCeleb1 (README.md says how to "
-        "get it):\n  cd recipes/VoxCeleb1\n"
+        f"reports (report.html, to look at): {output}/verification\n\n"
+        "On VoxCeleb1 (README.md says how to get it):\n"
+        "  cd recipes/VoxCeleb1\n"
         "  python train_speaker_embeddings.py hparams/mfcon.yaml "
         "--data_folder=/path/to/VoxCeleb1 --noise_folder=/path/to/musan "
         "--rir_folder=/path/to/RIRS_NOISES\n"

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
@@ -56,7 +57,7 @@ def write_report_page(
     model: SpeakerRecognition | None = None,
     settings: dict | None = None,
 ) -> None:
-    """Write the page of a report, whole or not at all, under 12 MB.
+    """Write the page of a report, whole or not at all, under 12 MB; say where.
 
     What it cannot show it leaves out, and says so.
 
@@ -124,6 +125,7 @@ def write_report_page(
     page = compose(encode_recordings(shown, utterances, room))
     with replacing(path) as partial:
         partial.write_bytes(page)
+    sys.stdout.write(f"{path.name}: {path.parent.resolve()}\n")
 
 
 def _read_genders(data_folder: str | Path | None) -> dict[str, str]:
