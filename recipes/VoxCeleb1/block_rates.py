@@ -11,7 +11,7 @@ from block_embeddings import (
     load_heads_beside,
     load_trained_blocks,
 )
-from embedding_cache import EmbeddingCache
+from embedding_cache import EmbeddingCache, take_or_compute
 from evaluation import (
     locate_utterances,
     make_loader,
@@ -19,7 +19,7 @@ from evaluation import (
     trial_speakers,
 )
 from extraction import score_trials
-from processes import gather_from_all, run_on_main
+from processes import gather_from_all
 from progress import show_progress
 from report import git_commit
 from speechbrain.inference.speaker import SpeakerRecognition
@@ -234,13 +234,12 @@ def measure_model_blocks(
     heads, reason = load_heads_beside(
         model_folder, training.get("epoch"), model.device
     )
-    known, digests = {}, {}
-    if cache is not None and degradation is None:
+    if degradation is not None:
+        cache = None
+    if cache is not None:
         cache = cache.beside(f"blocks-{_digest_heads(heads)}")
-        known, digests = run_on_main(cache.find, utterances)
-    missing = {k: x for k, x in utterances.items() if k not in known}
-    computed = {}
-    if missing:
+
+    def compute(missing: dict[str, str]) -> dict[str, Tensor]:
         loader = make_loader(
             missing,
             "files of the trials",
@@ -252,15 +251,13 @@ def measure_model_blocks(
         is_main = process_rank() == 0
         progress = show_progress(loader, "Blocks", "batch", is_wanted=is_main)
         found = embed_blocks(progress, TrainedBlocks(model, heads, training))
-        computed = gather_from_all(join_blocks(found))
-    stored = {digests[k]: x for k, x in computed.items() if k in digests}
-    if stored:
-        run_on_main(cache.store, stored)
+        return gather_from_all(join_blocks(found))
+
+    vectors = take_or_compute(utterances, cache, compute)
     if process_rank() > 0:
         return {}
-    found = split_blocks(
-        {**known, **computed}, sizes, [] if heads is None else heads.blocks
-    )
+    head_blocks = [] if heads is None else heads.blocks
+    found = split_blocks(vectors, sizes, head_blocks)
     rates = measure_blocks(found, trials, num_resamples, seed)
     return {**rates, "heads_left_out": reason}
 

@@ -34,7 +34,29 @@ from custom_modules.scoring import (
 )
 
 VERIFY_YAML = Path(__file__).parent / "hparams" / "verify.yaml"
-SETTINGS = ("num_resamples", "seed")
+SETTINGS = {"num_resamples": int, "seed": int}
+
+
+def add_settings(
+    parser: argparse.ArgumentParser, kinds: dict[str, type]
+) -> None:
+    """Give a command keys of verify.yaml, with its values for defaults.
+
+    Example
+    -------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_settings(parser, {"num_resamples": int})
+    >>> parser.parse_args([]).num_resamples
+    1000
+    """
+    settings = yaml.load(VERIFY_YAML.read_text("utf-8"), Loader=TaglessLoader)
+    for key, kind in kinds.items():
+        parser.add_argument(
+            f"--{key}",
+            type=kind,
+            default=settings[key],
+            help=f"as in verify.yaml, {settings[key]}",
+        )
 
 
 def find_scores(given: Path) -> Path:
@@ -221,14 +243,7 @@ def main(argv: list[str]) -> None:
         default=P_TARGETS[0],
         help=f"prior of minDCF, {P_TARGETS[0]}",
     )
-    settings = yaml.load(VERIFY_YAML.read_text("utf-8"), Loader=TaglessLoader)
-    for key in SETTINGS:
-        parser.add_argument(
-            f"--{key}",
-            type=int,
-            default=settings[key],
-            help=f"as in verify.yaml, {settings[key]}",
-        )
+    add_settings(parser, SETTINGS)
     parser.add_argument(
         "--output", type=Path, metavar="FILE.json", help="written too"
     )

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -221,3 +222,44 @@ class EmbeddingCache:
             f"{len(known)} of {len(utterances)} embeddings are in {self.path}"
         )
         return known, {k: v for k, v in digests.items() if k not in known}
+
+
+def take_or_compute(
+    utterances: dict[str, str],
+    cache: EmbeddingCache | None,
+    compute: Callable[[dict[str, str]], dict[str, Tensor]],
+) -> dict[str, Tensor]:
+    """Take what a cache has, compute the rest, and store that.
+
+    To be called in all processes; the main one reads and writes.
+
+    Arguments
+    ---------
+    utterances : dict[str, str]
+        File of each.
+    cache : EmbeddingCache | None
+        None: all is computed, and nothing stored.
+    compute : Callable
+        From the files of some utterances to the vectors of all of them, in
+        each process; not called where there is nothing to compute.
+
+    Returns
+    -------
+    vectors : dict[str, Tensor]
+        Of each utterance, in their order.
+
+    Example
+    -------
+    >>> take_or_compute({"a": "a.wav"}, None, lambda files: dict(files))
+    {'a': 'a.wav'}
+    """
+    known, digests = {}, {}
+    if cache is not None:
+        known, digests = run_on_main(cache.find, utterances)
+    missing = {k: x for k, x in utterances.items() if k not in known}
+    computed = compute(missing) if missing else {}
+    stored = {digests[k]: x for k, x in computed.items() if k in digests}
+    if stored:
+        run_on_main(cache.store, stored)
+    everything = {**known, **computed}
+    return {utt_id: everything[utt_id] for utt_id in utterances}

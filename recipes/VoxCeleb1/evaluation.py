@@ -1,6 +1,5 @@
 """Trials to the utterances they need, and their scores to the report."""
 
-import hashlib
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from report import machine, summarise, write_json
 from torch.utils.data import DataLoader
 from whole_utterances import make_evaluation_loader
 
+from custom_modules.checksums import file_digest
 from custom_modules.degradation import Degradation
 from custom_modules.scoring import (
     Trials,
@@ -223,6 +223,22 @@ def make_loader(
     )
 
 
+def identify(trial_list: Path) -> dict[str, str]:
+    """Name a trial list by its name and its content.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "veri_test2.txt"
+    >>> _ = path.write_text("1 a/s/1.wav a/s/2.wav")
+    >>> identify(path)["trials"], identify(path)["trials_sha256"][:8]
+    ('veri_test2.txt', 'ead518b5')
+    """
+    return {
+        "trials": trial_list.name,
+        "trials_sha256": file_digest(trial_list),
+    }
+
+
 def trial_origin(
     trial_list: Path,
     num_utterances: int,
@@ -260,8 +276,7 @@ def trial_origin(
     ('veri_test2.txt', 'ead518b5')
     """
     return {
-        "trials": trial_list.name,
-        "trials_sha256": hashlib.sha256(trial_list.read_bytes()).hexdigest(),
+        **identify(trial_list),
         "scoring": scoring,
         "score_normalisation": normalisation,
         "machine": machine(device),

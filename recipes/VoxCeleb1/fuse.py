@@ -13,10 +13,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-import yaml
 from calibrating import describe_calibration, measure_llrs
-from command import Parser, TaglessLoader, run
-from compare import VERIFY_YAML, match_trials
+from command import Parser, run
+from compare import add_settings, match_trials
 from evaluation import (
     DEVELOPMENT_SCORES,
     PAGE,
@@ -189,14 +188,7 @@ def main(argv: list[str]) -> None:
         help="of verify.py with --calibration='!ref <logistic>'",
     )
     parser.add_argument("--output", type=Path, required=True, help="a folder")
-    settings = yaml.load(VERIFY_YAML.read_text("utf-8"), Loader=TaglessLoader)
-    for key, kind in SETTINGS.items():
-        parser.add_argument(
-            f"--{key}",
-            type=kind,
-            default=settings[key],
-            help=f"as in verify.yaml, {settings[key]}",
-        )
+    add_settings(parser, SETTINGS)
     args = parser.parse_args(argv)
     fuse(
         find_systems(args.folders),

@@ -2,14 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from evaluation import (
-    locate_utterances,
     make_loader,
     trial_origin,
     trial_speakers,
@@ -22,12 +20,13 @@ from progress import show_progress
 from report import git_commit, write_json
 from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor
+from trial_sets import TrialSet, read_trial_set
 from voxceleb1_layout import find_trials, find_utterances
 from whole_files import replacing
 from whole_utterances import UtteranceDataset, choose_batch_seconds
 
 from custom_modules.metrics import compare_systems, equal_error_rate
-from custom_modules.scoring import Trials, read_trials, speaker_id
+from custom_modules.scoring import speaker_id
 
 # Convolutions stay as they are: onnxruntime's of dynamic int8 are slower.
 OPERATORS = ("MatMul", "Gemm")
@@ -121,17 +120,9 @@ def embed_by_graph(
     return embeddings
 
 
-class Int8Test(NamedTuple):
-    """Trials that tell int8's EER, and the file of each of their utterances."""
-
-    path: Path
-    trials: Trials
-    utterances: dict[str, str]
-
-
 def find_test(
     folder: Path, training: dict, data_folder: Path, trials: str | None
-) -> Int8Test:
+) -> TrialSet:
     """Find trials of speakers that were not trained on.
 
     Arguments
@@ -147,7 +138,7 @@ def find_test(
 
     Returns
     -------
-    test : Int8Test
+    test : TrialSet
         For `write_int8`.
 
     Raises
@@ -158,19 +149,18 @@ def find_test(
     """
     found = find_utterances(data_folder)
     trial_list = find_trials(data_folder, folder.absolute().parent, trials)
-    listed = read_trials(trial_list)
-    trained_on = trial_speakers(listed) & set(training["speakers"])
+    test = read_trial_set(trial_list, found)
+    trained_on = trial_speakers(test.trials) & set(training["speakers"])
     if trained_on:
         raise ValueError(
             f"{trial_list}: {len(trained_on)} of its speakers were trained on "
             f"({', '.join(sorted(trained_on)[:5])}): int8's EER needs trials "
             "of others, such as the development trials, save/dev_trials.txt"
         )
-    utterances = locate_utterances(listed, trial_list, found)
-    return Int8Test(trial_list, listed, utterances)
+    return test
 
 
-def write_int8(folder: Path, model: SpeakerRecognition, test: Int8Test) -> dict:
+def write_int8(folder: Path, model: SpeakerRecognition, test: TrialSet) -> dict:
     """Write the graph in int8, its EER beside PyTorch's, and both in the card.
 
     Arguments
@@ -179,7 +169,7 @@ def write_int8(folder: Path, model: SpeakerRecognition, test: Int8Test) -> dict:
         Model folder with embedding_model.onnx.
     model : SpeakerRecognition
         Of `load_model`, on the CPU.
-    test : Int8Test
+    test : TrialSet
         Of `find_test`.
 
     Returns
@@ -194,7 +184,7 @@ def write_int8(folder: Path, model: SpeakerRecognition, test: Int8Test) -> dict:
     ValueError
         Names files that cannot be used; nothing of int8 is written then.
     """
-    trial_list, listed, utterances = test
+    trial_list, listed, utterances, _ = test
     sample_rate = model.hparams.sample_rate
     loader = make_loader(
         utterances,

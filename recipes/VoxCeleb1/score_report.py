@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from evaluation import (
+    PAGE,
     refuse_contradictions,
     remove_earlier,
     trial_origin,
@@ -91,7 +92,7 @@ def report_scores(hparams: dict, is_folder_typed: bool) -> None:
     write_report(output_folder, trials, scores, report)
     if hparams["page"]:
         write_report_page(
-            output_folder / "report.html",
+            output_folder / PAGE,
             report,
             trials,
             scores,

@@ -1,10 +1,9 @@
 """Trials with their utterances: the test's and the development's."""
 
-import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from embedding_cache import EmbeddingCache
+from embedding_cache import EmbeddingCache, take_or_compute
 from evaluation import (
     locate_utterances,
     make_loader,
@@ -13,7 +12,7 @@ from evaluation import (
     trial_speakers,
 )
 from extraction import embed_utterances
-from processes import gather_from_all, run_on_main
+from processes import gather_from_all
 from progress import show_progress
 from speechbrain.inference.speaker import SpeakerRecognition
 from torch import Tensor
@@ -22,8 +21,6 @@ from whole_utterances import choose_batch_seconds, read_manifest
 from custom_modules.degradation import Degradation
 from custom_modules.distributed import process_rank
 from custom_modules.scoring import Trials, read_trials
-
-logger = logging.getLogger(__name__)
 
 
 class TrialSet(NamedTuple):
@@ -151,14 +148,8 @@ def embed_files(
     embeddings : dict[str, Tensor]
         (emb_dim,) of each utterance, in their order.
     """
-    known, digests = {}, {}
-    if degradation is not None:
-        cache = None
-    if cache is not None:
-        known, digests = run_on_main(cache.find, utterances)
-    missing = {k: v for k, v in utterances.items() if k not in known}
-    computed = {}
-    if missing:
+
+    def compute(missing: dict[str, str]) -> dict[str, Tensor]:
         loader = make_loader(
             missing,
             files,
@@ -177,14 +168,11 @@ def embed_files(
             if degradation is None:
                 raise
             raise ValueError(f"{degradation}: {error}") from error
-        computed = gather_from_all(own)
-    if cache is not None and computed:
-        run_on_main(
-            cache.store,
-            {digests[k]: x for k, x in computed.items() if k in digests},
-        )
-    everything = {**known, **computed}
-    return {utt_id: everything[utt_id] for utt_id in utterances}
+        return gather_from_all(own)
+
+    return take_or_compute(
+        utterances, None if degradation is not None else cache, compute
+    )
 
 
 def refuse_trained(

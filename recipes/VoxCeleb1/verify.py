@@ -21,6 +21,7 @@ from embedding_files import extract
 from evaluation import (
     DEVELOPMENT_SCORES,
     PAGE,
+    identify,
     remove_earlier,
     trial_origin,
     trial_speakers,
@@ -152,10 +153,7 @@ def verify(hparams: dict, run_opts: RunOptions) -> None:
             ["score", *quality_names(hparams)],
             (columns, test.trials.is_target),
             (dev_columns, dev.trials.is_target),
-            {
-                "trials": dev.path.name,
-                "trials_sha256": file_digest(dev.path),
-            },
+            identify(dev.path),
         )
     if hparams["block_rates"]:
         measured["block_rates"] = measure_model_blocks(
